@@ -1,0 +1,69 @@
+# demo and test need rustup's stable Rust and a C linker; lint needs mandoc and
+# shellcheck too. Targets for packagers obey DESTDIR and the directories below.
+PREFIX = /usr/local
+bindir = $(PREFIX)/bin
+mandir = $(PREFIX)/share/man
+bashcompdir = $(PREFIX)/share/bash-completion/completions
+zshcompdir = $(PREFIX)/share/zsh/site-functions
+fishcompdir = $(PREFIX)/share/fish/vendor_completions.d
+
+CARGO = cargo
+INSTALL = install
+TOOLS = $(basename $(notdir $(wildcard crates/ipcutils/src/bin/*.rs)))
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+# A C library within the tool starts faster and runs on any distribution. The
+# target is named so that procedural macros, which cannot be static, are built
+# as usual.
+RELEASE = target/$(HOST)/release
+STATIC = RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --locked --target $(HOST)
+
+all: release
+
+release:
+	$(STATIC)
+
+demo:
+	$(CARGO) build --locked
+	PATH="$(CURDIR)/target/debug:$$PATH" ./demo.sh
+
+test:
+	tests/nothing-left.sh $(CARGO) test --workspace --locked
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
+	mandoc -Tlint -Wwarning man/*.[1-9]
+	shellcheck .ci/run $$(git ls-files '*.sh')
+
+bench: release
+	IPCUTILS_BIN_DIR="$(CURDIR)/$(RELEASE)" $(CARGO) bench --locked -p ipcutils
+
+# The tests that kill and race, IPCUTILS_TORTURE times as long.
+torture:
+	IPCUTILS_TORTURE=$${IPCUTILS_TORTURE:-50} $(CARGO) test --locked -p ipcutils --test ipcutils -- torture
+
+# Write anew what is generated and committed.
+bless:
+	BLESS=1 $(CARGO) test --locked -p ipcutils --test ipcutils -- docs::completions
+
+install: release
+	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(mandir)/man1 $(DESTDIR)$(mandir)/man7 \
+		$(DESTDIR)$(bashcompdir) $(DESTDIR)$(zshcompdir) $(DESTDIR)$(fishcompdir)
+	set -e; for tool in $(TOOLS); do \
+		$(INSTALL) -m 755 $(RELEASE)/$$tool $(DESTDIR)$(bindir)/$$tool; \
+		$(INSTALL) -m 644 man/$$tool.1 $(DESTDIR)$(mandir)/man1/$$tool.1; \
+		$(INSTALL) -m 644 completions/$$tool.bash $(DESTDIR)$(bashcompdir)/$$tool; \
+		$(INSTALL) -m 644 completions/_$$tool $(DESTDIR)$(zshcompdir)/_$$tool; \
+		$(INSTALL) -m 644 completions/$$tool.fish $(DESTDIR)$(fishcompdir)/$$tool.fish; \
+	done
+	$(INSTALL) -m 644 man/ipcutils.7 $(DESTDIR)$(mandir)/man7/ipcutils.7
+
+uninstall:
+	for tool in $(TOOLS); do \
+		rm -f $(DESTDIR)$(bindir)/$$tool $(DESTDIR)$(mandir)/man1/$$tool.1 $(DESTDIR)$(bashcompdir)/$$tool \
+			$(DESTDIR)$(zshcompdir)/_$$tool $(DESTDIR)$(fishcompdir)/$$tool.fish; \
+	done
+	rm -f $(DESTDIR)$(mandir)/man7/ipcutils.7
+
+.PHONY: all release demo test lint bench torture bless install uninstall

@@ -1,0 +1,5 @@
+complete -c ftok -s d -l decimal -d 'Print the key in decimal, signed as key_t is'
+complete -c ftok -s o -l octal -d 'Print the key in octal'
+complete -c ftok -l check -d 'End with status 4 if an object has this key already'
+complete -c ftok -s h -l help -d 'Print help'
+complete -c ftok -s V -l version -d 'Print version'

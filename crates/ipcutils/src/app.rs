@@ -1,0 +1,168 @@
+//! The frame of a tool: arguments in, exit status out.
+//!
+//! Only this module touches the state of the process: signal dispositions, the
+//! exit status, and which descriptors were closed. A tool is a function of its
+//! arguments and of [`Io`].
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ErrorKind as ClapKind};
+use libipc::start::{self, Standard};
+use libipc::{Error, ErrorKind, copy};
+
+/// What a tool works with: its standard descriptors.
+#[derive(Clone, Copy, Debug)]
+pub struct Io<'fd> {
+    stdin: Option<BorrowedFd<'fd>>,
+    stdout: Option<BorrowedFd<'fd>>,
+    stderr: Option<BorrowedFd<'fd>>,
+}
+
+impl<'fd> Io<'fd> {
+    /// Standard input.
+    ///
+    /// # Errors
+    /// If the process was started with it closed: an empty input it is not.
+    pub fn stdin(&self) -> libipc::Result<BorrowedFd<'fd>> {
+        self.stdin.ok_or_else(|| Error::new(ErrorKind::Failure, "standard input", "is closed"))
+    }
+
+    /// Standard output; an error if the process was started with it closed.
+    pub fn stdout(&self) -> libipc::Result<BorrowedFd<'fd>> {
+        self.stdout.ok_or_else(|| Error::new(ErrorKind::Failure, libipc::shm::OUTPUT, "is closed"))
+    }
+
+    /// Write a line to standard output: a bare value, for a script to read.
+    pub fn print(&self, line: impl std::fmt::Display) -> libipc::Result<()> {
+        copy::write_all(self.stdout()?, format!("{line}\n").as_bytes())
+            .map_err(|error| Error::new(ErrorKind::Failure, libipc::shm::OUTPUT, error.desc()))
+    }
+
+    /// Write a line to standard error. Where that cannot be, nobody reads it.
+    pub fn complain(&self, line: impl std::fmt::Display) {
+        if let Some(stderr) = self.stderr {
+            let _ = copy::write_all(stderr, format!("{line}\n").as_bytes());
+        }
+    }
+}
+
+/// How a tool that did not fail ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done.
+    Done,
+    /// Failed with this status; everything has been said.
+    Failed(u8),
+}
+
+/// A tool: what clap reads its arguments into.
+pub trait Tool: clap::Parser {
+    /// Do it.
+    fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome>;
+
+    /// What `-E` moves the statuses 75 and 124 to.
+    fn busy_status(&self) -> Option<u8> {
+        None
+    }
+}
+
+/// The exit status of each kind of failure: the table of ipcutils(7).
+pub fn status(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Failure => 1,
+        ErrorKind::Usage => 2,
+        ErrorKind::Missing => 3,
+        ErrorKind::Exists => 4,
+        ErrorKind::Denied => 5,
+        ErrorKind::Gone => 6,
+        ErrorKind::PeerDied => 7,
+        ErrorKind::Unexpected => 8,
+        ErrorKind::NoRoom => 9,
+        ErrorKind::Busy => 75,
+        ErrorKind::TimedOut => 124,
+    }
+}
+
+/// How a tool with several operands ends, given the statuses of those that
+/// failed: the one that they share, else 1.
+pub fn common(failures: &[u8]) -> Outcome {
+    match failures {
+        [] => Outcome::Done,
+        [first, rest @ ..] if rest.iter().all(|status| status == first) => Outcome::Failed(*first),
+        _ => Outcome::Failed(status(ErrorKind::Failure)),
+    }
+}
+
+/// The `main` of every binary; `name` is the tool's.
+pub fn main<T: Tool>(name: &str) -> ExitCode {
+    start::restore_sigpipe();
+    start::report_file_size_limit();
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    let io = Io {
+        stdin: start::was_open(Standard::Input).then_some(stdin.as_fd()),
+        stdout: start::was_open(Standard::Output).then_some(stdout.as_fd()),
+        stderr: start::was_open(Standard::Error).then_some(stderr.as_fd()),
+    };
+    ExitCode::from(run::<T>(name, std::env::args_os().skip(1), &io))
+}
+
+/// Run a tool with these arguments and descriptors; its exit status.
+pub fn run<T: Tool>(name: &str, args: impl IntoIterator<Item = OsString>, io: &Io<'_>) -> u8 {
+    let argv = std::iter::once(OsString::from(name)).chain(args);
+    let tool = match T::try_parse_from(argv) {
+        Ok(tool) => tool,
+        Err(error) => return not_parsed(name, &error, io),
+    };
+    let busy = tool.busy_status();
+    match tool.run(io) {
+        Ok(Outcome::Done) => 0,
+        Ok(Outcome::Failed(status)) => status,
+        Err(error) => {
+            io.complain(format_args!("{name}: {error:#}"));
+            let kind = error.downcast_ref::<Error>().map_or(ErrorKind::Failure, |error| error.kind);
+            match (kind, busy) {
+                (ErrorKind::Busy | ErrorKind::TimedOut, Some(busy)) => busy,
+                _ => status(kind),
+            }
+        }
+    }
+}
+
+/// Help and version go to stdout; a usage error is one line.
+fn not_parsed(name: &str, error: &clap::Error, io: &Io<'_>) -> u8 {
+    if matches!(error.kind(), ClapKind::DisplayHelp | ClapKind::DisplayVersion) {
+        let text = error.to_string();
+        return match io.print(text.trim_end()) {
+            Ok(()) => 0,
+            Err(error) => {
+                io.complain(format_args!("{name}: {error}"));
+                status(error.kind)
+            }
+        };
+    }
+    io.complain(format_args!("{name}: {} (see '{name} --help')", usage_error(error)));
+    status(ErrorKind::Usage)
+}
+
+/// clap's message on one line. Values were checked by our own parsers, whose
+/// words say more than which option it was.
+fn usage_error(error: &clap::Error) -> String {
+    if let (ClapKind::ValueValidation, Some(source)) = (error.kind(), std::error::Error::source(error)) {
+        let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+        return match argument.split(' ').next().filter(|option| option.starts_with('-')) {
+            Some(option) => format!("{option}: {source}"),
+            None => source.to_string(),
+        };
+    }
+    let text = error.to_string();
+    let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    // Paragraphs: the message, tips, usage. Of the tips, a word misspelt.
+    let mut paragraphs = text.split("\n\n");
+    let message = one_line(paragraphs.next().unwrap_or(&text));
+    let tip = paragraphs.map(one_line).find(|tip| tip.starts_with("tip: a similar"));
+    let message = message.strip_prefix("error: ").unwrap_or(&message).to_owned();
+    tip.map_or(message.clone(), |tip| format!("{message}, {}", &tip["tip: ".len()..]))
+}

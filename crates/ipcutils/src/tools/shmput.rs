@@ -1,0 +1,73 @@
+//! shmput: standard input, or a file, becomes the content of a segment.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use libipc::Address;
+use libipc::copy::Watch;
+use libipc::mode::Mode;
+use libipc::shm::{self, Input, PutOptions};
+
+use crate::app::{Io, Outcome, Tool};
+use crate::args;
+use crate::progress::Bar;
+
+/// Put standard input, or FILE, into a segment of shared memory
+#[derive(clap::Parser, Debug)]
+#[command(name = "shmput", version, after_help = args::AFTER_HELP)]
+pub struct Args {
+    /// Write into the existing segment, which keeps its size
+    #[arg(short, long, conflicts_with_all = ["exclusive", "size", "mode"])]
+    in_place: bool,
+    /// Only create: status 4 if it exists
+    #[arg(short = 'x', long)]
+    exclusive: bool,
+    /// Where to write to, with -i
+    #[arg(long, value_name = "N", value_parser = args::size, requires = "in_place", default_value = "0")]
+    offset: u64,
+    /// Make it N bytes, the rest zero
+    #[arg(long, value_name = "N", value_parser = args::size)]
+    size: Option<u64>,
+    /// Permissions, less the umask [default: 0600, or as before]
+    #[arg(short, long, value_name = "OCTAL", value_parser = args::mode)]
+    mode: Option<Mode>,
+    /// Write what belongs to another user, too
+    #[arg(long)]
+    foreign: bool,
+    /// Draw a bar on stderr if it is a terminal
+    #[arg(long)]
+    progress: bool,
+    #[arg(value_parser = args::address(), help = args::ADDRESS_HELP)]
+    address: Address,
+    /// What to put [default: standard input, as for -]
+    file: Option<PathBuf>,
+}
+
+impl Tool for Args {
+    fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome> {
+        let file = match self.file.as_deref().filter(|&path| path != Path::new("-")) {
+            Some(path) => {
+                let shown = libipc::text::printable(path.as_os_str());
+                Some((File::open(path).with_context(|| shown.clone())?, shown))
+            }
+            None => None,
+        };
+        let input = match &file {
+            Some((file, shown)) => Input::new(file.as_fd(), shown)?,
+            None => Input::new(io.stdin()?, "standard input")?,
+        };
+        let bar = Bar::new(self.progress, input.length());
+        let mut moved = bar.moved();
+        let mut watch = Watch { progress: moved.as_mut().map(|moved| moved as _), signals: None };
+        if self.in_place {
+            shm::write_in_place(&self.address, &input, self.offset, self.foreign, &mut watch)?;
+        } else {
+            let options =
+                PutOptions { exclusive: self.exclusive, size: self.size, mode: self.mode, foreign: self.foreign };
+            shm::put(&self.address, &input, &options, &mut watch, |id| io.print(format_args!("id:{id}")))?;
+        }
+        Ok(Outcome::Done)
+    }
+}

@@ -1,0 +1,261 @@
+//! New content on its way to a name: written to a file that has none, and
+//! published all at once.
+//!
+//! To replace a name takes a second one for an instant, as linkat(2) refuses an
+//! existing name. Its maker holds an OFD lock on the file, so that a name that
+//! nobody holds locked was left by a dead one, and is swept.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::os::fd::{AsFd, AsRawFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, RenameFlags, fcntl, openat, renameat, renameat2};
+use nix::libc;
+use nix::sys::stat::{FileStat, Mode as Bits, SFlag, fchmod, fstat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, geteuid, linkat, unlinkat};
+
+use crate::entry::{Access, Entry, Object, RACES};
+use crate::error::{Error, ErrorKind, Result};
+use crate::mode::Mode;
+use crate::signals::{Deferred, undisturbed};
+
+/// What begins the temporary names of this toolkit; random letters follow.
+pub const TEMPORARY: &str = ".ipcutils.";
+
+impl Entry {
+    /// Begin new content for this name, in a file that has none yet.
+    pub fn draft(&self, mode: Mode) -> Result<Draft<'_>> {
+        let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
+        match openat(&self.dir, ".", flags, mode.for_open()) {
+            Ok(fd) => Ok(Draft { entry: self, file: File::from(fd), name: None, signals: None }),
+            // O_TMPFILE holds O_DIRECTORY, so old kernels and file systems say
+            // EISDIR or ENOENT.
+            Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::ENOENT | Errno::EINVAL) => self.named_draft(mode),
+            Err(errno) => Err(self.errno(errno)),
+        }
+    }
+
+    /// Where a file cannot be without a name it has a temporary one, and signals
+    /// wait until it is published or removed.
+    fn named_draft(&self, mode: Mode) -> Result<Draft<'_>> {
+        sweep(&self.dir);
+        let signals = Deferred::new();
+        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        for _ in 0..RACES {
+            let name = temporary_name();
+            let file = match openat(&self.dir, name.as_os_str(), flags, mode.for_open()) {
+                Ok(fd) => File::from(fd),
+                Err(Errno::EEXIST) => continue,
+                Err(errno) => return Err(self.errno(errno)),
+            };
+            let locked = lock(&file, libc::F_WRLCK).and_then(|()| fstat(&file));
+            match locked {
+                // Until it was locked it looked like a leftover to everyone.
+                Ok(stat) if stat.st_nlink == 0 => continue,
+                Ok(_) => return Ok(Draft { entry: self, file, name: Some(name), signals: Some(signals) }),
+                Err(errno) => {
+                    let _ = unlinkat(&self.dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
+                    return Err(self.errno(errno));
+                }
+            }
+        }
+        Err(Error::new(ErrorKind::Failure, &self.shown, "no temporary name is free beside it"))
+    }
+}
+
+/// Whether a name may be taken from what stands under it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replace {
+    /// The name must be free: [`ErrorKind::Exists`] otherwise.
+    Never,
+    /// Take it from what passes the caller's check, keeping its mode or not.
+    Checked {
+        /// The new object gets the old one's permission bits.
+        keep_mode: bool,
+    },
+}
+
+/// Content on its way to a name.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    entry: &'a Entry,
+    file: File,
+    name: Option<OsString>,
+    signals: Option<Deferred>,
+}
+
+impl Draft<'_> {
+    /// Where the content is written to.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Signals to look for while writing, where a death would leave a name.
+    pub fn signals(&self) -> Option<&Deferred> {
+        self.signals.as_ref()
+    }
+
+    /// Remove the temporary name, if there is one.
+    pub fn abandon(self) {
+        self.drop_name();
+    }
+
+    fn drop_name(&self) {
+        if let Some(name) = &self.name {
+            let _ = unlinkat(&self.entry.dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
+        }
+    }
+
+    /// Put the content under its name, all at once. `check` looks at the object
+    /// that would be replaced, and may refuse; it is called again for each new
+    /// one that appears meanwhile.
+    pub fn publish(self, replace: Replace, check: impl Fn(&Object) -> Result<()>) -> Result<()> {
+        let published = self.try_publish(replace, check);
+        if published.is_err() {
+            self.drop_name();
+        }
+        published
+    }
+
+    fn try_publish(&self, replace: Replace, check: impl Fn(&Object) -> Result<()>) -> Result<()> {
+        let entry = self.entry;
+        for _ in 0..RACES {
+            match self.take_free_name() {
+                Ok(()) => return Ok(()),
+                Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(entry.errno(errno)),
+            }
+            let Replace::Checked { keep_mode } = replace else {
+                return Err(entry.errno(Errno::EEXIST));
+            };
+            match entry.open(Access::Write) {
+                Ok(old) => {
+                    check(&old)?;
+                    self.adopt(&old.stat, keep_mode)?;
+                    return self.replace().map_err(|errno| entry.errno(errno));
+                }
+                // Removed meanwhile: the name is free again.
+                Err(error) if matches!(error.kind, ErrorKind::Missing) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::new(ErrorKind::Gone, &entry.shown, "is replaced faster than it can be looked at"))
+    }
+
+    /// EEXIST if the name is taken.
+    fn take_free_name(&self) -> nix::Result<()> {
+        let (dir, leaf) = (&self.entry.dir, self.entry.leaf.as_os_str());
+        let Some(name) = &self.name else { return self.link(leaf) };
+        match renameat2(dir, name.as_os_str(), dir, leaf, RenameFlags::RENAME_NOREPLACE) {
+            // A file system that knows neither unnamed files nor that flag.
+            Err(Errno::EINVAL) => {
+                linkat(dir, name.as_os_str(), dir, leaf, AtFlags::empty())?;
+                unlinkat(dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir)
+            }
+            other => other,
+        }
+    }
+
+    /// Give the unnamed file a name: open(2), O_TMPFILE.
+    fn link(&self, leaf: &OsStr) -> nix::Result<()> {
+        let dir = &self.entry.dir;
+        match linkat(&self.file, "", dir, leaf, AtFlags::AT_EMPTY_PATH) {
+            // Older kernels want a capability for that, and none for this.
+            Err(Errno::ENOENT | Errno::EPERM) => {
+                let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+                linkat(AT_FDCWD, path.as_str(), dir, leaf, AtFlags::AT_SYMLINK_FOLLOW)
+            }
+            other => other,
+        }
+    }
+
+    /// Take over owner, group and mode of the object that is to be replaced.
+    fn adopt(&self, old: &FileStat, keep_mode: bool) -> Result<()> {
+        let refuse =
+            |errno| self.entry.errno(errno).mend("its owner and group cannot be kept: remove it with ipcunlink first");
+        let new = fstat(&self.file).map_err(|errno| self.entry.errno(errno))?;
+        if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid) {
+            fchown(&self.file, Some(Uid::from_raw(old.st_uid)), Some(Gid::from_raw(old.st_gid))).map_err(refuse)?;
+        }
+        if keep_mode {
+            fchmod(&self.file, Bits::from_bits_truncate(old.st_mode & 0o777)).map_err(refuse)?;
+        }
+        Ok(())
+    }
+
+    /// linkat(2) refuses an existing name, so a second one is needed for an
+    /// instant, and rename(2) moves it over the old object.
+    fn replace(&self) -> nix::Result<()> {
+        let (dir, leaf) = (&self.entry.dir, self.entry.leaf.as_os_str());
+        if let Some(name) = &self.name {
+            return renameat(dir, name.as_os_str(), dir, leaf);
+        }
+        sweep(dir);
+        // Locked before it has a name, so that nobody sweeps it.
+        lock(&self.file, libc::F_WRLCK)?;
+        undisturbed(|| {
+            let name = loop {
+                let name = temporary_name();
+                match self.link(&name) {
+                    Err(Errno::EEXIST) => {}
+                    other => break other.map(|()| name),
+                }
+            }?;
+            renameat(dir, name.as_os_str(), dir, leaf).inspect_err(|_| {
+                let _ = unlinkat(dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
+            })
+        })
+    }
+}
+
+/// Remove what dead makers left in this directory: our own user's temporary
+/// names that nobody holds locked.
+pub fn sweep(dir: impl AsFd) {
+    let Ok(listing) = nix::dir::Dir::openat(dir.as_fd(), ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Bits::empty()) else {
+        return;
+    };
+    for found in listing.into_iter().flatten() {
+        let leaf = found.file_name();
+        if !leaf.to_bytes().starts_with(TEMPORARY.as_bytes()) {
+            continue;
+        }
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let Ok(fd) = openat(dir.as_fd(), leaf, flags, Bits::empty()) else { continue };
+        let ours = fstat(&fd).is_ok_and(|stat| {
+            stat.st_uid == geteuid().as_raw() && stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()
+        });
+        if ours && !is_locked(&fd) {
+            let _ = unlinkat(dir.as_fd(), leaf, UnlinkatFlags::NoRemoveDir);
+        }
+    }
+}
+
+/// An OFD lock over the whole file: it lives as long as the open file, and the
+/// kernel drops it when its last holder dies. fcntl_locking(2).
+fn whole_file(kind: i32) -> libc::flock {
+    libc::flock { l_type: kind as i16, l_whence: libc::SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 }
+}
+
+pub(crate) fn lock(fd: impl AsFd, kind: i32) -> nix::Result<()> {
+    fcntl(fd.as_fd(), FcntlArg::F_OFD_SETLK(&whole_file(kind))).map(drop)
+}
+
+fn is_locked(fd: impl AsFd) -> bool {
+    let mut found = whole_file(libc::F_WRLCK);
+    // What cannot be asked is taken for locked.
+    fcntl(fd.as_fd(), FcntlArg::F_OFD_GETLK(&mut found)).is_err() || i32::from(found.l_type) != libc::F_UNLCK
+}
+
+/// `.ipcutils.` and twelve letters that nobody can guess: std's hasher is keyed
+/// from the system's random numbers.
+pub(crate) fn temporary_name() -> OsString {
+    let mut random = RandomState::new().hash_one(TEMPORARY);
+    let mut name = String::from(TEMPORARY);
+    for _ in 0..12 {
+        name.push(char::from(b'a' + (random % 26) as u8));
+        random /= 26;
+    }
+    name.into()
+}

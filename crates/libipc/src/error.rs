@@ -1,0 +1,97 @@
+//! What can go wrong: one typed error, of ten kinds.
+//!
+//! A kind maps to exactly one exit status (the table is in ipcutils(7)); the
+//! text is one line: `object: what went wrong (how to mend it)`.
+
+use nix::errno::Errno;
+
+/// The result of every operation of this library.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What sort of failure it is, as a script would tell them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// Any other failure of the system or of the input.
+    Failure,
+    /// The object does not exist.
+    Missing,
+    /// The object exists already, and was to be new.
+    Exists,
+    /// Permission denied.
+    Denied,
+    /// The object was removed or replaced while in use.
+    Gone,
+    /// A peer died: a lock's previous owner, a ring's writer.
+    PeerDied,
+    /// The object is not what was expected, or is corrupt.
+    Unexpected,
+    /// A limit, a quota or the memory behind the object is exhausted.
+    NoRoom,
+    /// The operation would have to wait.
+    Busy,
+    /// The deadline passed.
+    TimedOut,
+    /// The call makes no sense: a name, number or combination is refused
+    /// before any system call.
+    Usage,
+}
+
+/// One failure: the object, what went wrong, and how to mend it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{object}: {what}{}", .mend.as_ref().map(|m| format!(" ({m})")).unwrap_or_default())]
+pub struct Error {
+    /// The sort of failure.
+    pub kind: ErrorKind,
+    /// The object, as the user would write it, made printable.
+    pub object: String,
+    /// What went wrong.
+    pub what: String,
+    /// How to mend it, where we know.
+    pub mend: Option<String>,
+}
+
+impl Error {
+    /// An error without advice.
+    pub fn new(kind: ErrorKind, object: impl ToString, what: impl Into<String>) -> Self {
+        Error { kind, object: object.to_string(), what: what.into(), mend: None }
+    }
+
+    /// The same error with advice.
+    #[must_use]
+    pub fn mend(mut self, mend: impl Into<String>) -> Self {
+        self.mend = Some(mend.into());
+        self
+    }
+
+    /// The error number of a call on a System V identifier: for one that is no
+    /// longer there the kernel says EINVAL, or EIDRM if it went just now.
+    pub fn stale(object: impl ToString, errno: Errno) -> Self {
+        let gone = matches!(errno, Errno::EINVAL | Errno::EIDRM);
+        Error::errno(object, if gone { Errno::ENOENT } else { errno })
+    }
+
+    /// The error number of a system call on `object`, in our words.
+    ///
+    /// Numbers whose meaning depends on the call (EINVAL, EMFILE) are
+    /// translated where the call is made; here they keep the text of errno(3).
+    pub fn errno(object: impl ToString, errno: Errno) -> Self {
+        let (kind, what) = match errno {
+            Errno::ENOENT => (ErrorKind::Missing, "does not exist"),
+            Errno::EEXIST => (ErrorKind::Exists, "exists already"),
+            Errno::EACCES | Errno::EPERM => (ErrorKind::Denied, "permission denied"),
+            Errno::EIDRM => (ErrorKind::Gone, "was removed meanwhile"),
+            Errno::ELOOP => (ErrorKind::Unexpected, "is a symbolic link"),
+            Errno::EISDIR => (ErrorKind::Unexpected, "is a directory"),
+            Errno::ENOSPC => (ErrorKind::NoRoom, "no space left"),
+            Errno::EDQUOT => (ErrorKind::NoRoom, "disk quota exceeded"),
+            Errno::ENOMEM => (ErrorKind::NoRoom, "out of memory"),
+            Errno::EMFILE | Errno::ENFILE => (ErrorKind::NoRoom, "too many open files"),
+            Errno::EFBIG => {
+                return Error::new(ErrorKind::NoRoom, object, "larger than a file may be")
+                    .mend("see 'ulimit -f' and the file system's largest file");
+            }
+            other => (ErrorKind::Failure, other.desc()),
+        };
+        Error::new(kind, object, what)
+    }
+}

@@ -1,0 +1,4 @@
+//! Message queues of both interfaces.
+
+pub mod posix;
+pub mod sysv;

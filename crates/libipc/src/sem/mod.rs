@@ -1,0 +1,4 @@
+//! Semaphores of both interfaces.
+
+pub mod posix;
+pub mod sysv;

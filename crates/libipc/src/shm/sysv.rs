@@ -1,0 +1,358 @@
+//! System V segments, shmget(2) and shmctl(2).
+//!
+//! A key cannot be moved to another segment, so new content cannot appear under
+//! it at once. Instead a segment that is being filled has permission bits of 0,
+//! which our readers understand, and gets its mode when it is whole.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::errno::Errno;
+use nix::libc::{self, shmid_ds};
+
+use super::{Input, OUTPUT, PutOptions, check_owner, copy_failed, too_long};
+use crate::address::{Key, Lookup, SysV};
+use crate::copy::Watch;
+use crate::error::{Error, ErrorKind, Result};
+use crate::mode::Mode;
+use crate::process;
+use crate::signals::Deferred;
+use crate::sys::memory::Region;
+use crate::sys::{self, SHM_STAT_ANY};
+
+/// Mode of a segment from its creation until its maker has attached it, which
+/// mode 0 would forbid. The last bit has no meaning to the kernel.
+const NEW: u32 = 0o601;
+/// Set by the kernel in the mode of a segment that goes at its last detach.
+const SHM_DEST: u32 = 0o1000;
+/// How old a segment of mode 0 must be before its maker counts as dead.
+const DEAD_AFTER: Duration = Duration::from_secs(2);
+
+/// The identifier of the segment with this key, if there is one: shmget(2).
+#[doc(alias = "shmget")]
+pub fn find(key: Key) -> Option<i32> {
+    sys::shm::get(key.get(), 0, 0).ok()
+}
+
+/// Remove a segment: shmctl(2), IPC_RMID. It lives on until the last process
+/// has detached it.
+#[doc(alias = "shmctl")]
+pub fn remove(address: &SysV) -> Result<()> {
+    let id = address.resolve(|key| sys::shm::get(key, 0, 0))?;
+    sys::shm::remove(id).map_err(|errno| Error::stale(address, errno))
+}
+
+/// What the kernel knows of a segment.
+struct Stat {
+    id: i32,
+    raw: shmid_ds,
+}
+
+impl Stat {
+    /// SHM_STAT_ANY needs no permission, which a segment of mode 0 gives to
+    /// nobody. It takes an index: the low bits of the identifier, 15 of them,
+    /// or 24 with ipcmni_extend.
+    fn of(id: i32) -> nix::Result<Self> {
+        for bits in [15, 24] {
+            match sys::shm::stat(id & ((1 << bits) - 1), SHM_STAT_ANY) {
+                Ok((found, raw)) if found == id => return Ok(Stat { id, raw }),
+                _ => {}
+            }
+        }
+        // A kernel before 4.17, or the identifier is no more.
+        sys::shm::stat(id, libc::IPC_STAT).map(|(_, raw)| Stat { id, raw })
+    }
+
+    fn size(&self) -> u64 {
+        self.raw.shm_segsz as u64
+    }
+
+    fn state(&self) -> State {
+        let mode = u32::from(self.raw.shm_perm.mode) & 0o777;
+        let maker = self.raw.shm_cpid;
+        // Attached and left again, it is a segment of another program that
+        // happens to have this mode, or of ours killed in that instant: never
+        // take the one for the other and remove it.
+        let new = mode == NEW && (self.raw.shm_lpid == 0 || self.raw.shm_nattch > 0);
+        if mode != 0 && !new {
+            return State::Whole;
+        }
+        let since = UNIX_EPOCH + Duration::from_secs(u64::try_from(self.raw.shm_ctime).unwrap_or(0));
+        let old = SystemTime::now().duration_since(since).is_ok_and(|age| age > DEAD_AFTER);
+        if old && self.raw.shm_nattch == 0 && process::ended_since(maker, since) {
+            State::Abandoned
+        } else {
+            State::BeingFilled
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum State {
+    Whole,
+    BeingFilled,
+    Abandoned,
+}
+
+/// Create a segment with the input as its content.
+pub(super) fn put(
+    address: &SysV,
+    input: &Input<'_>,
+    options: &PutOptions,
+    watch: &mut Watch<'_>,
+    announce: impl FnOnce(i32) -> Result<()>,
+) -> Result<()> {
+    let key = match address {
+        SysV::Private => libc::IPC_PRIVATE,
+        _ => match address.lookup()? {
+            Lookup::Key(key) => key.get(),
+            Lookup::Id(id) => {
+                let stat = Stat::of(id).map_err(|errno| Error::stale(address, errno))?;
+                return Err(exists(address, &stat));
+            }
+        },
+    };
+    let mode = options.mode.unwrap_or(Mode::PRIVATE).masked();
+    if mode == 0 || mode == NEW {
+        let what = format!("mode {mode:03o} marks a segment that is being filled");
+        return Err(Error::new(ErrorKind::Usage, address, what));
+    }
+    refuse_short_life(address)?;
+    make_free(address, key)?;
+    let mut spool = None;
+    let size = match (options.size, input.length()) {
+        (Some(size), _) => size,
+        (None, Some(length)) => length,
+        (None, None) => {
+            let (file, length) = input.spool(u64::MAX, watch)?;
+            spool = Some(file);
+            length
+        }
+    };
+    if size == 0 {
+        return Err(Error::new(ErrorKind::Failure, address, "the input is empty, and no System V segment has size 0")
+            .mend("give --size N"));
+    }
+    let signals = Deferred::new();
+    let id = create(address, key, size)?;
+    let mut watch =
+        Watch { progress: watch.progress.as_mut().map(|progress| &mut **progress as _), signals: Some(&signals) };
+    let done = fill(address, id, size, input, spool.as_ref().map(AsFd::as_fd), options, &mut watch)
+        .and_then(|()| publish(address, id, mode))
+        .and_then(|()| if matches!(address, SysV::Private) { announce(id) } else { Ok(()) });
+    if done.is_err() {
+        let _ = sys::shm::remove(id);
+    }
+    done
+}
+
+/// With kernel.shm_rmid_forced the segment would go as soon as we detach it.
+fn refuse_short_life(address: &SysV) -> Result<()> {
+    let forced = std::fs::read("/proc/sys/kernel/shm_rmid_forced").is_ok_and(|value| value.starts_with(b"1"));
+    if forced {
+        let what = "kernel.shm_rmid_forced is 1, so the segment would be removed when this tool ends";
+        return Err(Error::new(ErrorKind::Failure, address, what).mend("sysctl kernel.shm_rmid_forced=0"));
+    }
+    Ok(())
+}
+
+/// Remove what a dead maker left under the key; anything else is in the way.
+fn make_free(address: &SysV, key: i32) -> Result<()> {
+    if key == libc::IPC_PRIVATE {
+        return Ok(());
+    }
+    let Ok(stat) = sys::shm::get(key, 0, 0).and_then(Stat::of) else { return Ok(()) };
+    let ours = stat.raw.shm_perm.uid == nix::unistd::geteuid().as_raw();
+    if !ours || stat.state() != State::Abandoned {
+        return Err(exists(address, &stat));
+    }
+    // By identifier: whoever was faster has made one with another.
+    match sys::shm::remove(stat.id) {
+        Ok(()) | Err(Errno::EINVAL | Errno::EIDRM) => Ok(()),
+        Err(errno) => Err(Error::errno(address, errno)),
+    }
+}
+
+fn exists(address: &SysV, stat: &Stat) -> Error {
+    let what = match stat.state() {
+        State::Whole => "exists already, and a System V key cannot be moved to another segment",
+        State::BeingFilled => "exists already, and is being filled",
+        State::Abandoned => "exists already, half filled by a process that died",
+    };
+    Error::new(ErrorKind::Exists, address, what)
+        .mend(format!("write into it with -i, or remove it with ipcunlink shm:id:{}", stat.id))
+}
+
+fn create(address: &SysV, key: i32, size: u64) -> Result<i32> {
+    let bytes = usize::try_from(size).map_err(|_| Error::errno(address, Errno::ENOMEM))?;
+    let flags = libc::IPC_CREAT | libc::IPC_EXCL | NEW.cast_signed();
+    sys::shm::get(key, bytes, flags).map_err(|errno| {
+        let setting = |name: &str| {
+            let value = std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
+            value.trim().to_owned()
+        };
+        let no_room = |what: String, name: &str| {
+            Error::new(ErrorKind::NoRoom, address, what).mend(format!("raise it with sysctl kernel.{name}=N"))
+        };
+        match errno {
+            Errno::EEXIST => {
+                let what = "exists already: somebody has just created it";
+                Error::new(ErrorKind::Exists, address, what).mend("write into it with -i, or remove it with ipcunlink")
+            }
+            Errno::EINVAL => {
+                no_room(format!("{size} bytes are more than kernel.shmmax allows, {}", setting("shmmax")), "shmmax")
+            }
+            Errno::ENOSPC if segments() >= setting("shmmni").parse().unwrap_or(usize::MAX) => no_room(
+                format!("there are as many segments as kernel.shmmni allows, {}; no disk is full", setting("shmmni")),
+                "shmmni",
+            ),
+            Errno::ENOSPC => no_room(
+                format!("{size} bytes more than kernel.shmall allows in all, {} pages", setting("shmall")),
+                "shmall",
+            ),
+            Errno::ENOMEM => {
+                Error::new(ErrorKind::NoRoom, address, format!("there is not enough memory for {size} bytes"))
+                    .mend("ask for less, or remove what is not needed with ipcunlink")
+            }
+            errno => Error::errno(address, errno),
+        }
+    })
+}
+
+/// How many segments there are: /proc/sysvipc/shm has a line for each.
+fn segments() -> usize {
+    std::fs::read_to_string("/proc/sysvipc/shm").map_or(0, |table| table.lines().count().saturating_sub(1))
+}
+
+fn fill(
+    address: &SysV,
+    id: i32,
+    size: u64,
+    input: &Input<'_>,
+    spool: Option<BorrowedFd<'_>>,
+    options: &PutOptions,
+    watch: &mut Watch<'_>,
+) -> Result<()> {
+    let region = sys::shm::attach(id, size as usize, false).map_err(|errno| Error::errno(address, errno))?;
+    publish(address, id, 0)?;
+    let moved = region
+        .copy_in(0, size, spool.unwrap_or(input.fd()), spool.is_some(), watch)
+        .map_err(|e| copy_failed(e, input.shown(), |errno| Error::errno(address, errno)))?;
+    if spool.is_none() {
+        let at_end = input.at_end(watch)?;
+        if !at_end && options.size.is_some() {
+            return Err(too_long(&address.to_string(), size).mend("give a larger --size"));
+        }
+        if options.size.is_none() && (moved < size || !at_end) {
+            return Err(Error::new(ErrorKind::Failure, input.shown(), "changed its size while it was read"));
+        }
+    }
+    Ok(())
+}
+
+/// Set the permission bits: IPC_SET.
+fn publish(address: &SysV, id: i32, mode: u32) -> Result<()> {
+    let failed = |errno| match errno {
+        Errno::EINVAL | Errno::EIDRM => Error::errno(address, Errno::EIDRM),
+        errno => Error::errno(address, errno),
+    };
+    let mut stat = Stat::of(id).map_err(failed)?.raw;
+    stat.shm_perm.mode = mode as _;
+    sys::shm::set(id, stat).map_err(failed)
+}
+
+/// Write into an existing segment, whose size stays.
+pub(super) fn write_in_place(
+    address: &SysV,
+    input: &Input<'_>,
+    offset: u64,
+    foreign: bool,
+    watch: &mut Watch<'_>,
+) -> Result<()> {
+    let shown = address.to_string();
+    let (stat, region) = attach(address, false, |stat| check_owner(&shown, stat.raw.shm_perm.uid, foreign))?;
+    let room = super::room(&shown, stat.size(), offset)?;
+    let (spool, length) = input.at_most(room, watch)?.ok_or_else(|| too_long(&shown, room))?;
+    let from = spool.as_ref().map_or(input.fd(), |spool| spool.as_fd());
+    let written = region
+        .copy_in(offset, length, from, spool.is_some(), watch)
+        .map_err(|e| copy_failed(e, input.shown(), |errno| Error::errno(address, errno)))?;
+    if written < length {
+        return Err(Error::new(ErrorKind::Failure, input.shown(), "became shorter while it was read"));
+    }
+    Ok(())
+}
+
+/// Find the segment, see that it is whole and that `check` agrees, attach it.
+fn attach(address: &SysV, read_only: bool, check: impl Fn(&Stat) -> Result<()>) -> Result<(Stat, Region)> {
+    let id = address.resolve(|key| sys::shm::get(key, 0, 0))?;
+    let stat = Stat::of(id).map_err(|errno| Error::stale(address, errno))?;
+    match stat.state() {
+        State::Whole => {}
+        State::BeingFilled => {
+            return Err(Error::new(ErrorKind::Busy, address, "is being filled").mend("wait for it with shmcat --wait"));
+        }
+        State::Abandoned => {
+            let what = "is half filled, and the process that filled it is dead";
+            return Err(Error::new(ErrorKind::Unexpected, address, what)
+                .mend(format!("put it again with shmput, or remove it with ipcunlink shm:id:{id}")));
+        }
+    }
+    check(&stat)?;
+    match sys::shm::attach(id, stat.raw.shm_segsz, read_only) {
+        Ok(region) => Ok((stat, region)),
+        Err(errno) => Err(Error::stale(address, errno)),
+    }
+}
+
+/// A segment attached for reading.
+#[derive(Debug)]
+pub(super) struct Attached {
+    id: i32,
+    size: u64,
+    address: String,
+    region: Region,
+}
+
+impl Attached {
+    pub(super) fn open(address: &SysV) -> Result<Self> {
+        let (stat, region) = attach(address, true, |_| Ok(()))?;
+        Ok(Attached { id: stat.id, size: stat.size(), address: address.to_string(), region })
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    pub(super) fn shown(&self) -> &str {
+        &self.address
+    }
+
+    /// Remove the segment, if that has not been done yet: while it is attached
+    /// the kernel would accept a second time.
+    pub(super) fn remove(&self) -> Result<()> {
+        let gone = |errno| match errno {
+            Errno::EINVAL | Errno::EIDRM | Errno::ENOENT => Error::errno(&self.address, Errno::EIDRM),
+            errno => Error::errno(&self.address, errno),
+        };
+        let raw = Stat::of(self.id).map_err(gone)?.raw;
+        if u32::from(raw.shm_perm.mode) & SHM_DEST != 0 {
+            return Err(gone(Errno::EIDRM));
+        }
+        sys::shm::remove(self.id).map_err(gone)
+    }
+
+    pub(super) fn copy_to(
+        &self,
+        out: BorrowedFd<'_>,
+        offset: u64,
+        length: u64,
+        zero_copy: bool,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        let moved = self.region.copy_out(offset, length, out, zero_copy, watch);
+        moved.map(drop).map_err(|error| {
+            copy_failed(error, &self.address, |errno| Error::new(ErrorKind::Failure, OUTPUT, errno.desc()))
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! Memory that other processes write: reached through the kernel alone.
+//!
+//! No reference to it is ever made and no instruction of ours touches it.
+//! read(2) and write(2) move the bytes, and answer EFAULT where a load would
+//! raise SIGBUS.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::ptr::{self, NonNull};
+
+use nix::errno::Errno;
+use nix::libc;
+
+/// mmap(2) of a whole file, shared, to be read and written.
+pub(crate) fn map(fd: impl AsFd, len: usize) -> nix::Result<Region> {
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: with a null address the kernel chooses unused addresses.
+    let base = unsafe { libc::mmap(ptr::null_mut(), len, access, libc::MAP_SHARED, fd.as_fd().as_raw_fd(), 0) };
+    if base == libc::MAP_FAILED {
+        return Err(Errno::last());
+    }
+    NonNull::new(base.cast()).map(|base| Region::new(base, len, unmap)).ok_or(Errno::EFAULT)
+}
+
+fn unmap(base: NonNull<u8>, len: usize) {
+    // SAFETY: `base` and `len` came from mmap, and Region calls this once, when
+    // it is dropped and nothing can use the addresses any more.
+    let _ = unsafe { libc::munmap(base.as_ptr().cast(), len) };
+}
+
+/// A mapping of shared memory; dropping it unmaps and leaves the object.
+#[derive(Debug)]
+pub(crate) struct Region {
+    base: NonNull<u8>,
+    len: usize,
+    release: fn(NonNull<u8>, usize),
+}
+
+impl Region {
+    /// `release` unmaps; it is called once, with `base` and `len`.
+    pub(super) fn new(base: NonNull<u8>, len: usize, release: fn(NonNull<u8>, usize)) -> Self {
+        Region { base, len, release }
+    }
+
+    /// The addresses of `len` bytes from `at` on, cut to the region.
+    fn range(&self, at: usize, len: usize) -> (*mut libc::c_void, usize) {
+        let at = at.min(self.len);
+        (self.base.as_ptr().wrapping_add(at).cast(), len.min(self.len - at))
+    }
+
+    /// read(2) from `fd` into the region.
+    pub(crate) fn fill(&self, fd: impl AsFd, at: usize, len: usize) -> nix::Result<usize> {
+        let (into, len) = self.range(at, len);
+        // SAFETY: `range` keeps to this mapping, of which no reference exists;
+        // a page that is gone makes the kernel answer EFAULT.
+        let n = Errno::result(unsafe { libc::read(fd.as_fd().as_raw_fd(), into, len) })?;
+        Ok(n.cast_unsigned())
+    }
+
+    /// write(2) from the region to `fd`.
+    pub(crate) fn drain(&self, fd: impl AsFd, at: usize, len: usize) -> nix::Result<usize> {
+        let (from, len) = self.range(at, len);
+        // SAFETY: as in `fill`; the kernel only reads.
+        let n = Errno::result(unsafe { libc::write(fd.as_fd().as_raw_fd(), from, len) })?;
+        Ok(n.cast_unsigned())
+    }
+
+    /// vmsplice(2): the pages themselves go into the pipe.
+    pub(crate) fn splice(&self, pipe: impl AsFd, at: usize, len: usize) -> nix::Result<usize> {
+        let (from, len) = self.range(at, len);
+        let slice = libc::iovec { iov_base: from, iov_len: len };
+        // SAFETY: as in `fill`. The pipe holds its own references to the pages,
+        // so it does not matter when the region is unmapped.
+        let n = Errno::result(unsafe { libc::vmsplice(pipe.as_fd().as_raw_fd(), &raw const slice, 1, 0) })?;
+        Ok(n.cast_unsigned())
+    }
+
+    /// Drop this process's page table entries of a part that it has done with:
+    /// a copy of gigabytes keeps a small resident set. The content stays.
+    pub(crate) fn release(&self, at: usize, len: usize) {
+        let (from, len) = self.range(at, len);
+        // SAFETY: for a shared mapping MADV_DONTNEED forgets the entries alone
+        // (madvise(2)), and no reference to the memory exists. An unaligned
+        // `at` is refused by the kernel, which costs nothing but memory.
+        let _ = unsafe { libc::madvise(from, len, libc::MADV_DONTNEED) };
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        (self.release)(self.base, self.len);
+    }
+}

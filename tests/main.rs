@@ -1,0 +1,16 @@
+//! The black-box tests: one module a tool, named after it.
+//!
+//! A test that covers a row of tests/failures.md carries the row's number in
+//! its name: `g10_two_writers_at_once`.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+
+mod util;
+
+mod docs;
+mod ftok;
+mod interop;
+mod ipcunlink;
+mod pipes;
+mod shmcat;
+mod shmput;
+mod torture;
