@@ -9,6 +9,7 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,13 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What every name of a test begins with; `make test` looks for left ones.
 const PREFIX: &str = "ipcutils-test";
+
+/// A shell's background job ignores SIGINT, and so would all that it starts.
+static IN_BACKGROUND: LazyLock<bool> = LazyLock::new(|| {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    u64::from_str_radix(ignored.trim(), 16).unwrap() & (1 << (Signal::SIGINT as i32 - 1)) != 0
+});
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -75,7 +83,10 @@ impl Test {
 
     /// A tool, or any program of the PATH, which has the tools first.
     pub fn cmd(&self, program: &str) -> Run<'_> {
-        let mut command = Command::new(program);
+        let mut command = Command::new(if *IN_BACKGROUND { "env" } else { program });
+        if *IN_BACKGROUND {
+            command.args(["--default-signal=INT,QUIT", program]);
+        }
         command.current_dir(self.dir.path()).env("PATH", path_with_tools()).env("LC_ALL", "C");
         Run { test: self, command, stdin: Vec::new() }
     }
@@ -234,15 +245,12 @@ impl Run<'_> {
 
     /// Start it, with its input written by a thread.
     pub fn spawn(mut self) -> Running {
-        let shown = format!("{:?}", self.command);
-        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = self.command.spawn().unwrap_or_else(|error| panic!("{shown}: {error}"));
-        self.test.pids.borrow_mut().push(child.id());
-        let mut stdin = child.stdin.take().unwrap();
-        let input = self.stdin;
+        let input = std::mem::take(&mut self.stdin);
+        let mut running = self.spawn_open();
+        let mut stdin = running.child.stdin.take().unwrap();
         // A tool may end before it has read everything.
         std::thread::spawn(move || drop(stdin.write_all(&input)));
-        Running { child, shown }
+        running
     }
 
     /// Start it with its input left open, to be written or closed by the test.
@@ -251,7 +259,11 @@ impl Run<'_> {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = self.command.spawn().unwrap_or_else(|error| panic!("{shown}: {error}"));
         self.test.pids.borrow_mut().push(child.id());
-        Running { child, shown }
+        let running = Running { child, shown };
+        if *IN_BACKGROUND {
+            wait_until("env runs the program", || running.name() != "env" || running.state() == 'Z');
+        }
+        running
     }
 }
 
@@ -274,6 +286,11 @@ impl Running {
     #[track_caller]
     pub fn wait_blocked(&self) {
         wait_until(&format!("{} sleeps", self.shown), || self.state() == 'S');
+    }
+
+    /// The name of the program that it runs now.
+    pub fn name(&self) -> String {
+        std::fs::read_to_string(format!("/proc/{}/comm", self.pid())).unwrap_or_default().trim().to_owned()
     }
 
     /// The letter of ps(1) for its state.
