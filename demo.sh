@@ -1,10 +1,12 @@
 #!/bin/sh
-# Move a file through shared memory and back, and see that it is the same.
+# Move a file through shared memory and back, and see that it is the same; then
+# messages through a queue.
 set -eu
 
 dir=$(mktemp -d)
 segment=/ipcutils-demo-$$
-trap 'rm -rf "$dir"; ipcunlink "shm:$segment" 2>/dev/null || :' EXIT
+queue=/ipcutils-demo-queue-$$
+trap 'rm -rf "$dir"; ipcunlink "shm:$segment" "mq:$queue" 2>/dev/null || :' EXIT
 
 run() {
 	echo "\$ $*"
@@ -20,4 +22,6 @@ run "shmcat $segment | cmp - file && echo the same"
 key=$(ftok file)
 run "echo through a System V segment | shmput ftok:file"
 run "shmcat $key"
-run "ipcunlink shm:$key shm:$segment"
+run "seq 3 | mqsend -c --max-messages 4 --message-size 64 -l $queue"
+run "mqrecv --drain -J $queue"
+run "ipcunlink shm:$key shm:$segment mq:$queue"

@@ -117,7 +117,7 @@ fn several_operands_and_their_common_status() {
     assert_eq!(t.left().len(), 1);
     // A word that is no address is seen before anything is removed.
     put();
-    t.cmd("ipcunlink").args(["shm:5", &all[0]]).run().says(2, "say id:5 or key:5");
+    t.cmd("ipcunlink").args(["shm:5", &all[0]]).run().says(2, "say shm:id:5 or shm:key:5");
     t.cmd("ipcunlink").args([&all[0], "5"]).run().fails(2);
     assert_eq!(t.left().len(), 4);
     t.cmd("ipcunlink").run().fails(2);
@@ -256,7 +256,7 @@ fn m11_key_0_finds_nothing() {
     let id = sysv(&t, "shm", &key);
     for kind in ["shm", "mq", "sem"] {
         for zero in ["key:0", "0x0", "key:0x00000000", "key:00"] {
-            t.cmd("ipcunlink").args([format!("{kind}:{zero}")]).run().says(2, "say private: or id:N");
+            t.cmd("ipcunlink").args([format!("{kind}:{zero}")]).run().says(2, &format!("say private: or {kind}:id:N"));
         }
     }
     t.cmd("ipcunlink").args([format!("shm:id:{id}")]).run().ok();

@@ -10,6 +10,8 @@ mod docs;
 mod ftok;
 mod interop;
 mod ipcunlink;
+mod mqrecv;
+mod mqsend;
 mod pipes;
 mod shmcat;
 mod shmput;

@@ -331,7 +331,7 @@ fn a_missing_object_is_3() {
         cat(&t, &["--rm", &address]).says(3, "does not exist");
     }
     cat(&t, &["file:no/f"]).says(3, "directory does not exist");
-    cat(&t, &["ftok:no"]).says(3, "no: does not exist");
+    cat(&t, &["ftok:no"]).says(3, "no:1: the file does not exist");
     cat(&t, &["private:"]).fails(2);
     cat(&t, &["5"]).says(2, "say id:5 or key:5");
     cat(&t, &[]).fails(2);

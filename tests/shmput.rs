@@ -87,7 +87,7 @@ fn a_file_at_stdin_is_taken_from_where_it_stands() {
 #[test]
 fn an_input_that_cannot_be_read() {
     let t = Test::new();
-    t.cmd("shmput").args([&t.name("o"), "nope"]).run().says(1, "nope: No such file");
+    t.cmd("shmput").args([&t.name("o"), "nope"]).run().says(1, "nope: does not exist");
     t.cmd("shmput").args([&t.name("o"), "."]).run().says(1, "Is a directory");
     assert!(t.left().is_empty());
 }

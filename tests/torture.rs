@@ -189,8 +189,11 @@ fn replaced_while_it_is_written_in_place_nothing_mixes() {
     // What is replaced meanwhile gets the bytes, the new object none of them.
     let script = "
         shmput $NAME <a
-        { for ((i = 0; i < RACES; i++)); do shmput -i $NAME <b; done; touch stop; } & writer=$!
-        until [ -e stop ]; do shmput $NAME <a; shmcat --offset 299999 $NAME | cmp - <(tail -c 1 a); done
+        for ((i = 0; i < RACES; i++)); do shmput -i $NAME <b 2>err || [ $? = 6 ] || cat err >&2; done & writer=$!
+        while kill -0 $writer 2>/dev/null; do
+            shmput $NAME <a
+            shmcat --offset 299999 $NAME | cmp - <(tail -c 1 a) || { [ $(jobs -r | wc -l) = 0 ] || exit 1; }
+        done
         wait $writer";
     race(&t, 30, script).env("NAME", t.name("o")).run().ok();
 }

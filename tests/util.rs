@@ -13,7 +13,9 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::mqueue::MQ_OFlag;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
 /// How long a state is waited for: long, as the machine may be loaded.
@@ -36,6 +38,7 @@ pub struct Test {
     dir: tempfile::TempDir,
     prefix: String,
     keys: RefCell<Vec<i32>>,
+    queues: RefCell<BTreeSet<String>>,
     pids: RefCell<Vec<u32>>,
 }
 
@@ -46,6 +49,7 @@ impl Test {
             dir: tempfile::Builder::new().prefix(PREFIX).tempdir().unwrap(),
             prefix: format!("{PREFIX}-{}-{count}", std::process::id()),
             keys: RefCell::default(),
+            queues: RefCell::default(),
             pids: RefCell::default(),
         }
     }
@@ -58,6 +62,13 @@ impl Test {
     /// The file of that name in /dev/shm.
     pub fn shm_path(&self, word: impl Display) -> PathBuf {
         PathBuf::from(format!("/dev/shm{}", self.name(word)))
+    }
+
+    /// The same for a POSIX message queue, removed at the end.
+    pub fn queue(&self, word: impl Display) -> String {
+        let name = self.name(word);
+        self.queues.borrow_mut().insert(name.clone());
+        name
     }
 
     /// The address of a System V key that nothing else has.
@@ -127,6 +138,12 @@ impl Test {
         for kind in ["shm", "sem", "msg"] {
             left.extend(self.sysv(kind).into_iter().map(|id| format!("{kind}:id:{id}")));
         }
+        // No mount of /dev/mqueue is needed to open a queue.
+        let exists = |name: &&String| {
+            nix::mqueue::mq_open(name.as_str(), MQ_OFlag::O_RDONLY, Mode::empty(), None)
+                .is_ok_and(|queue| nix::mqueue::mq_close(queue).is_ok())
+        };
+        left.extend(self.queues.borrow().iter().filter(exists).map(|name| format!("mq:{name}")));
         left.extend(temporary("/dev/shm"));
         left.extend(temporary(self.dir.path()));
         left
@@ -151,6 +168,9 @@ impl Drop for Test {
         for name in entries("/dev/shm").into_iter().filter(|name| name.contains(&self.prefix)) {
             let path = Path::new("/dev/shm").join(name);
             let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
+        }
+        for name in self.queues.borrow().iter() {
+            let _ = nix::mqueue::mq_unlink(name.as_str());
         }
         for (kind, flag) in [("shm", "-m"), ("sem", "-s"), ("msg", "-q")] {
             for id in self.sysv(kind) {

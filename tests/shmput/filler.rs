@@ -56,7 +56,10 @@ fn d10_a_segment_of_mode_0601_of_another_program_is_not_a_dead_filler() {
     wait_old(&key);
     let id = row(&key).unwrap().id;
     put(&t, &[&key], "x").run().says(4, "exists already");
-    assert_eq!(content(&t, &key), b"foreign");
+    // Nor is it proof of being whole: it is neither read nor removed.
+    t.cmd("shmcat").args([&key]).run().says(8, "perhaps half filled");
+    let chmod = "$s = ''; shmctl($id = shmget(hex(shift), 0, 0), 2, $s); print length $s";
+    t.cmd("perl").args(["-e", chmod, &key]).run().ok();
     assert_eq!(row(&key).unwrap().id, id);
 }
 

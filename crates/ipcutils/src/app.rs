@@ -4,13 +4,15 @@
 //! exit status, and which descriptors were closed. A tool is a function of its
 //! arguments and of [`Io`].
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ErrorKind as ClapKind};
+use libipc::signals::Deferred;
 use libipc::start::{self, Standard};
+use libipc::text::printable;
 use libipc::{Error, ErrorKind, copy};
 
 /// What a tool works with: its standard descriptors.
@@ -37,14 +39,19 @@ impl<'fd> Io<'fd> {
 
     /// Write a line to standard output: a bare value, for a script to read.
     pub fn print(&self, line: impl std::fmt::Display) -> libipc::Result<()> {
-        copy::write_all(self.stdout()?, format!("{line}\n").as_bytes())
-            .map_err(|error| Error::new(ErrorKind::Failure, libipc::shm::OUTPUT, error.desc()))
+        self.print_while(line, None)
+    }
+
+    /// The same while signals wait, which are looked for.
+    pub fn print_while(&self, line: impl std::fmt::Display, signals: Option<&Deferred>) -> libipc::Result<()> {
+        copy::write_all(self.stdout()?, format!("{line}\n").as_bytes(), signals)
+            .map_err(|(_, errno)| Error::new(ErrorKind::Failure, libipc::shm::OUTPUT, errno.desc()))
     }
 
     /// Write a line to standard error. Where that cannot be, nobody reads it.
     pub fn complain(&self, line: impl std::fmt::Display) {
         if let Some(stderr) = self.stderr {
-            let _ = copy::write_all(stderr, format!("{line}\n").as_bytes());
+            let _ = copy::write_all(stderr, format!("{line}\n").as_bytes(), None);
         }
     }
 }
@@ -143,7 +150,9 @@ fn not_parsed(name: &str, error: &clap::Error, io: &Io<'_>) -> u8 {
             }
         };
     }
-    io.complain(format_args!("{name}: {} (see '{name} --help')", usage_error(error)));
+    let message = usage_error(error);
+    let help = if message.ends_with(')') { String::new() } else { format!(" (see '{name} --help')") };
+    io.complain(format_args!("{name}: {message}{help}"));
     status(ErrorKind::Usage)
 }
 
@@ -157,8 +166,9 @@ fn usage_error(error: &clap::Error) -> String {
             None => source.to_string(),
         };
     }
+    // Words of the command line are in it, whatever they hold.
     let text = error.to_string();
-    let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let one_line = |text: &str| printable(OsStr::new(&text.split_whitespace().collect::<Vec<_>>().join(" ")));
     // Paragraphs: the message, tips, usage. Of the tips, a word misspelt.
     let mut paragraphs = text.split("\n\n");
     let message = one_line(paragraphs.next().unwrap_or(&text));

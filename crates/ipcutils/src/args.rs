@@ -1,14 +1,27 @@
 //! What the tools' options share: parsers of values, and groups of options.
 
 use std::ffi::OsString;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use libipc::address::{Address, KindAddress, Proj};
 use libipc::mode::Mode;
+use libipc::mq::{Create, Queue};
+use libipc::text::printable;
+use libipc::wait::Limit;
+use libipc::{Error, ErrorKind};
+
+use crate::app::Io;
 
 /// What addresses look like, for help texts.
 pub const ADDRESS_HELP: &str = "/name, key:N, id:N, ftok:PATH[:PROJ], private: or file:PATH";
+
+/// What addresses of queues look like, for help texts.
+pub const QUEUE_HELP: &str = "/name, key:N, id:N or ftok:PATH[:PROJ]";
+
+/// The largest type of a System V message.
+pub const LAST_TYPE: u64 = i64::MAX as u64;
 
 /// The last line of each help.
 pub const AFTER_HELP: &str = "Addresses, durations and exit statuses: see ipcutils(7).";
@@ -25,8 +38,10 @@ pub fn kind_address() -> impl TypedValueParser<Value = KindAddress> {
 
 /// PROJ of ftok(3).
 pub fn proj() -> impl TypedValueParser<Value = Proj> {
-    OsStringValueParser::new()
-        .try_map(|text: OsString| Proj::parse(&text).ok_or("PROJ is a number from 1 to 255 or one character"))
+    OsStringValueParser::new().try_map(|text: OsString| {
+        let refused = || format!("{}: PROJ is a number from 1 to 255 or one character", printable(&text));
+        Proj::parse(&text).ok_or_else(refused)
+    })
 }
 
 /// Permission bits in octal.
@@ -50,6 +65,22 @@ pub fn size(text: &str) -> Result<u64, String> {
     number
         .filter(|&number| i64::try_from(number).is_ok())
         .ok_or_else(|| format!("{text:?} is no size: a number, with K, M, G or T for powers of 1024"))
+}
+
+/// A size of at least a byte.
+pub fn positive_size(text: &str) -> Result<u64, String> {
+    size(text).and_then(|size| if size > 0 { Ok(size) } else { Err("must be at least 1".to_owned()) })
+}
+
+/// A number in decimal digits within a range.
+pub fn number<T: TryFrom<u64> + Copy>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| {
+        let number = decimal(text).filter(|number| range.contains(number)).and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| match (range.start(), range.end()) {
+            (begin, &u64::MAX) => format!("{text:?} is no number from {begin} on"),
+            (begin, end) => format!("{text:?} is no number from {begin} to {end}"),
+        })
+    }
 }
 
 /// Digits alone: from_str would take a plus sign.
@@ -101,6 +132,79 @@ pub fn exit_status(text: &str) -> Result<u8, String> {
     decimal(text)
         .and_then(|status| u8::try_from(status).ok())
         .ok_or_else(|| format!("{text:?} is no exit status: a number from 0 to 255"))
+}
+
+/// How long to wait.
+#[derive(clap::Args, Debug)]
+pub struct Waiting {
+    /// Do not wait: status 75 instead
+    #[arg(short, long, conflicts_with = "timeout")]
+    nonblock: bool,
+    /// Wait no longer than this: 2, .5, 1m30s
+    #[arg(short = 'w', long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
+    /// Status instead of 75 and 124
+    #[arg(short = 'E', long, value_name = "CODE", value_parser = exit_status)]
+    pub busy_status: Option<u8>,
+}
+
+impl Waiting {
+    /// The same for the library.
+    pub fn limit(&self) -> Limit {
+        match self.timeout {
+            _ if self.nonblock => Limit::Nonblock,
+            Some(timeout) => Limit::Within(timeout),
+            None => Limit::Forever,
+        }
+    }
+}
+
+/// How to make a queue.
+#[derive(clap::Args, Debug)]
+pub struct NewQueue {
+    /// Create the queue if it is absent
+    #[arg(short, long)]
+    create: bool,
+    /// POSIX: the number of messages it holds
+    #[arg(long, value_name = "N", value_parser = number::<u64>(1..=u64::MAX))]
+    max_messages: Option<u64>,
+    /// POSIX: the largest message in bytes
+    #[arg(long, value_name = "N", value_parser = positive_size)]
+    message_size: Option<u64>,
+    /// Its permissions, less the umask [default: 0600]
+    #[arg(short, long, value_name = "OCTAL", value_parser = mode)]
+    mode: Option<Mode>,
+    /// Say if an existing queue has other limits
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+impl NewQueue {
+    /// The same for the library; None if no queue is to be made.
+    pub fn wanted(&self, exclusive: bool, private: bool, address: &Address) -> Result<Option<Create>, Error> {
+        let NewQueue { mode, max_messages, message_size, .. } = *self;
+        if self.create || exclusive || private {
+            return Ok(Some(Create { exclusive, mode, max_messages, message_size }));
+        }
+        if mode.is_some() || max_messages.is_some() || message_size.is_some() {
+            let what = "--mode, --max-messages and --message-size are for a new queue";
+            return Err(Error::new(ErrorKind::Usage, address, what).mend("say -c to create it"));
+        }
+        Ok(None)
+    }
+
+    /// With -v, say that a queue which exists is not what was asked for.
+    pub fn report_other_limits(&self, io: &Io<'_>, tool: &str, address: &Address, queue: &Queue) {
+        let Queue::Posix(posix) = queue else { return };
+        let has = posix.attributes();
+        let differs = |asked: Option<u64>, has: i64| asked.is_some_and(|asked| i64::try_from(asked) != Ok(has));
+        if self.verbose
+            && (differs(self.max_messages, has.max_messages) || differs(self.message_size, has.message_size))
+        {
+            let (messages, size) = (has.max_messages, has.message_size);
+            io.complain(format_args!("{tool}: {address}: exists already, with {messages} messages of {size} bytes"));
+        }
+    }
 }
 
 #[cfg(test)]

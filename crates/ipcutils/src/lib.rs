@@ -7,5 +7,7 @@
 
 pub mod app;
 pub mod args;
+pub mod messages;
 pub mod progress;
+pub mod records;
 pub mod tools;

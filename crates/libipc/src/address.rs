@@ -5,7 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -83,7 +83,13 @@ impl PosixName {
             None => refuse("a POSIX name begins with a slash"),
             Some(b"") => refuse("a POSIX name has at least one byte after the slash"),
             Some(b"." | b"..") => refuse("is not a name"),
-            Some(rest) if rest.contains(&b'/') => refuse("a POSIX name has one slash, at its beginning"),
+            Some(rest) if rest.contains(&b'/') => {
+                let mend = match rest.strip_prefix(b"dev/shm/") {
+                    Some(leaf) => format!("say /{}", printable(OsStr::from_bytes(leaf))),
+                    None => format!("say file:{} for a file", printable(text)),
+                };
+                refuse("a POSIX name has one slash, at its beginning").map_err(|error| error.mend(mend))
+            }
             Some(rest) if rest.contains(&0) => refuse("a name has no NUL"),
             Some(rest) if rest.len() > Self::LONGEST => refuse("a POSIX name has at most 255 bytes after the slash"),
             Some(_) => Ok(PosixName(text.to_owned())),
@@ -135,7 +141,10 @@ impl SysV {
         Ok(match self {
             SysV::Key(key) => Lookup::Key(*key),
             SysV::Id(id) => Lookup::Id(*id),
-            SysV::Ftok(path, proj) => Lookup::Key(Key::from_file(path, *proj)?),
+            SysV::Ftok(path, proj) => Lookup::Key(Key::from_file(path, *proj).map_err(|error| {
+                let what = format!("the file {}", error.what);
+                Error { object: self.to_string(), what, ..error }
+            })?),
             SysV::Private => {
                 let what = "names no object that exists";
                 return Err(Error::new(ErrorKind::Usage, "private:", what).mend("say key:N or id:N"));
@@ -175,6 +184,8 @@ pub enum Address {
     File(PathBuf),
 }
 
+const FORMS: &str = "say /name, key:N, id:N, ftok:PATH[:PROJ], private: or file:PATH";
+
 impl Address {
     /// Read an address.
     ///
@@ -191,11 +202,14 @@ impl Address {
         }
         if !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit) {
             let number = printable(text);
-            return Err(refuse("a bare number could be a key or an identifier")
-                .mend(format!("say id:{number} or key:{number}")));
+            let zero = bytes.iter().all(|&byte| byte == b'0');
+            let mend = if zero { "say id:0".to_owned() } else { format!("say id:{number} or key:{number}") };
+            return Err(refuse("a bare number could be a key or an identifier").mend(mend));
         }
         let Some(colon) = bytes.iter().position(|&byte| byte == b':') else {
-            return Err(refuse("is no address").mend("say /name, key:N, id:N, ftok:PATH[:PROJ], private: or file:PATH"));
+            let shown = printable(text);
+            let guess = format!("say /{shown} for a POSIX name, file:{shown} for a file");
+            return Err(refuse("is no address").mend(if bytes.is_empty() { FORMS.to_owned() } else { guess }));
         };
         let rest = OsStr::from_bytes(&bytes[colon + 1..]);
         match &bytes[..colon] {
@@ -216,9 +230,9 @@ impl Address {
             b"file" if rest.is_empty() => Err(refuse("the path is missing").mend("say file:PATH")),
             b"file" => Ok(Address::File(rest.into())),
             kind if Kind::from_bytes(kind).is_some() => {
-                Err(refuse("the kind is known here").mend(format!("say {}", printable(rest))))
+                Err(refuse("this tool knows its kind, so none stands in front of the address").mend(FORMS))
             }
-            _ => Err(refuse("is no address").mend("say /name, key:N, id:N, ftok:PATH[:PROJ], private: or file:PATH")),
+            _ => Err(refuse("is no address").mend(FORMS)),
         }
     }
 }
@@ -340,7 +354,18 @@ impl KindAddress {
             };
             return Err(refuse("the kind is missing").mend(mend));
         };
-        let address = match Address::parse(OsString::from_vec(bytes[colon + 1..].to_vec()).as_os_str())? {
+        // What is said of the address is said of the whole.
+        let with_kind = |error: Error| {
+            let prefixed = |mend: String| {
+                let words = mend.split(' ').map(|word| match word.split([':', '/']).next() {
+                    Some("" | "id" | "key" | "ftok" | "file") => format!("{}:{word}", kind.as_str()),
+                    _ => word.to_owned(),
+                });
+                words.collect::<Vec<_>>().join(" ")
+            };
+            Error { object: printable(text), mend: error.mend.map(prefixed), ..error }
+        };
+        let address = match Address::parse(OsStr::from_bytes(&bytes[colon + 1..])).map_err(with_kind)? {
             Address::Posix(name) if kind == Kind::Sem => Address::Posix(name.for_semaphore()?),
             address => address,
         };

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 pub use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SpliceFFlags, fcntl, splice};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{fdatasync, read, write};
+use nix::unistd::{self, fdatasync};
 
 use crate::signals::Deferred;
 
@@ -54,11 +54,8 @@ impl Watch<'_> {
         mut step: impl FnMut() -> nix::Result<usize>,
     ) -> Result<usize, CopyError> {
         loop {
-            if let Some(signals) = self.signals {
-                let go_on = if ready == PollFlags::POLLIN { signals.readable(fd) } else { !signals.pending() };
-                if !go_on {
-                    return Err(CopyError::Interrupted);
-                }
+            if self.signals.is_some_and(|signals| !signals.ready(fd, ready)) {
+                return Err(CopyError::Interrupted);
             }
             match step() {
                 Err(Errno::EINTR) => {}
@@ -80,13 +77,14 @@ pub fn copy(from: impl AsFd, to: impl AsFd, limit: u64, watch: &mut Watch<'_>) -
     let mut done = 0;
     while done < limit {
         let want = usize::try_from(limit - done).unwrap_or(STEP).min(STEP);
-        let n = watch.retry(from, PollFlags::POLLIN, CopyError::Read, || read(from, &mut buffer[..want]))?;
+        let n = watch.retry(from, PollFlags::POLLIN, CopyError::Read, || unistd::read(from, &mut buffer[..want]))?;
         if n == 0 {
             break;
         }
         let mut written = 0;
         while written < n {
-            written += watch.retry(to, PollFlags::POLLOUT, CopyError::Write, || write(to, &buffer[written..n]))?;
+            written +=
+                watch.retry(to, PollFlags::POLLOUT, CopyError::Write, || unistd::write(to, &buffer[written..n]))?;
         }
         done += n as u64;
         watch.moved(n);
@@ -103,9 +101,14 @@ pub fn splice_to_pipe(from: impl AsFd, to: impl AsFd, limit: u64, watch: &mut Wa
     let mut done = 0;
     while done < limit {
         let want = usize::try_from(limit - done).unwrap_or(usize::MAX).min(PIPE as usize);
-        let n = watch.retry(to, PollFlags::POLLOUT, CopyError::Write, || {
+        let moved = watch.retry(to, PollFlags::POLLOUT, CopyError::Write, || {
             splice(from, None, to, None, want, SpliceFFlags::empty())
-        })?;
+        });
+        let n = match moved {
+            // A file system that cannot.
+            Err(CopyError::Write(Errno::EINVAL)) if done == 0 => return copy(from, to, limit, watch),
+            other => other?,
+        };
         if n == 0 {
             break;
         }
@@ -115,18 +118,33 @@ pub fn splice_to_pipe(from: impl AsFd, to: impl AsFd, limit: u64, watch: &mut Wa
     Ok(done)
 }
 
-/// Write all the bytes.
-pub fn write_all(to: impl AsFd, bytes: &[u8]) -> nix::Result<()> {
+/// read(2), however often it is interrupted or would block.
+pub fn read(from: impl AsFd, buffer: &mut [u8]) -> nix::Result<usize> {
+    let from = from.as_fd();
+    Watch::default().retry(from, PollFlags::POLLIN, CopyError::Read, || unistd::read(from, buffer)).map_err(errno)
+}
+
+/// Write all the bytes; `signals`, if given, are looked for while waiting.
+///
+/// # Errors
+/// The number of bytes that were written, and why not the rest.
+pub fn write_all(to: impl AsFd, bytes: &[u8], signals: Option<&Deferred>) -> Result<(), (usize, Errno)> {
+    let watch = Watch { progress: None, signals };
     let to = to.as_fd();
     let mut written = 0;
     while written < bytes.len() {
-        let step = || write(to, &bytes[written..]);
-        written += Watch::default().retry(to, PollFlags::POLLOUT, CopyError::Write, step).map_err(|e| match e {
-            CopyError::Read(errno) | CopyError::Write(errno) => errno,
-            CopyError::Interrupted => Errno::EINTR,
-        })?;
+        let step = || unistd::write(to, &bytes[written..]);
+        let n = watch.retry(to, PollFlags::POLLOUT, CopyError::Write, step);
+        written += n.map_err(|error| (written, errno(error)))?;
     }
     Ok(())
+}
+
+fn errno(error: CopyError) -> Errno {
+    match error {
+        CopyError::Read(errno) | CopyError::Write(errno) => errno,
+        CopyError::Interrupted => Errno::EINTR,
+    }
 }
 
 /// See what was written to a file safely to its disk; nothing for a pipe or a

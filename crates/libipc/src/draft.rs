@@ -9,7 +9,9 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, RenameFlags, fcntl, openat, renameat, renameat2};
 use nix::libc;
@@ -24,9 +26,17 @@ use crate::signals::{Deferred, undisturbed};
 /// What begins the temporary names of this toolkit; random letters follow.
 pub const TEMPORARY: &str = ".ipcutils.";
 
+/// What begins the name of an object that is moved aside.
+const ASIDE: &str = ".ipcutils.aside.";
+/// How long one is left alone.
+const ASIDE_FOR: Duration = Duration::from_secs(10);
+
 impl Entry {
     /// Begin new content for this name, in a file that has none yet.
+    ///
+    /// What dead makers left is swept first: it may be what fills the memory.
     pub fn draft(&self, mode: Mode) -> Result<Draft<'_>> {
+        sweep(&self.dir);
         let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
         match openat(&self.dir, ".", flags, mode.for_open()) {
             Ok(fd) => Ok(Draft { entry: self, file: File::from(fd), name: None, signals: None }),
@@ -40,8 +50,7 @@ impl Entry {
     /// Where a file cannot be without a name it has a temporary one, and signals
     /// wait until it is published or removed.
     fn named_draft(&self, mode: Mode) -> Result<Draft<'_>> {
-        sweep(&self.dir);
-        let signals = Deferred::new();
+        let signals = Deferred::new()?;
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         for _ in 0..RACES {
             let name = temporary_name();
@@ -52,7 +61,9 @@ impl Entry {
             };
             let locked = lock(&file, libc::F_WRLCK).and_then(|()| fstat(&file));
             match locked {
-                // Until it was locked it looked like a leftover to everyone.
+                // Until it was locked it looked like a leftover to everyone, and
+                // is being swept or has been.
+                Err(Errno::EAGAIN | Errno::EACCES) => continue,
                 Ok(stat) if stat.st_nlink == 0 => continue,
                 Ok(_) => return Ok(Draft { entry: self, file, name: Some(name), signals: Some(signals) }),
                 Err(errno) => {
@@ -112,6 +123,12 @@ impl Draft<'_> {
     /// that would be replaced, and may refuse; it is called again for each new
     /// one that appears meanwhile.
     pub fn publish(self, replace: Replace, check: impl Fn(&Object) -> Result<()>) -> Result<()> {
+        // On a disk: a name for content that is not there yet would be a mix
+        // after a crash, and some file systems tell only now that they are full.
+        if let Err(errno) = crate::copy::flush(&self.file) {
+            self.drop_name();
+            return Err(self.entry.errno(errno));
+        }
         let published = self.try_publish(replace, check);
         if published.is_err() {
             self.drop_name();
@@ -192,7 +209,6 @@ impl Draft<'_> {
         if let Some(name) = &self.name {
             return renameat(dir, name.as_os_str(), dir, leaf);
         }
-        sweep(dir);
         // Locked before it has a name, so that nobody sweeps it.
         lock(&self.file, libc::F_WRLCK)?;
         undisturbed(|| {
@@ -211,11 +227,12 @@ impl Draft<'_> {
 }
 
 /// Remove what dead makers left in this directory: our own user's temporary
-/// names that nobody holds locked.
-pub fn sweep(dir: impl AsFd) {
-    let Ok(listing) = nix::dir::Dir::openat(dir.as_fd(), ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Bits::empty()) else {
-        return;
+/// names that nobody holds locked. Whether there were any.
+pub fn sweep(dir: impl AsFd) -> bool {
+    let Ok(listing) = Dir::openat(dir.as_fd(), ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Bits::empty()) else {
+        return false;
     };
+    let mut swept = false;
     for found in listing.into_iter().flatten() {
         let leaf = found.file_name();
         if !leaf.to_bytes().starts_with(TEMPORARY.as_bytes()) {
@@ -223,13 +240,22 @@ pub fn sweep(dir: impl AsFd) {
         }
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let Ok(fd) = openat(dir.as_fd(), leaf, flags, Bits::empty()) else { continue };
-        let ours = fstat(&fd).is_ok_and(|stat| {
-            stat.st_uid == geteuid().as_raw() && stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()
-        });
-        if ours && !is_locked(&fd) {
-            let _ = unlinkat(dir.as_fd(), leaf, UnlinkatFlags::NoRemoveDir);
+        let Ok(stat) = fstat(&fd) else { continue };
+        let ours = stat.st_uid == geteuid().as_raw() && stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits();
+        // Held while it is removed: its maker may be between making and locking
+        // it, and must notice.
+        if ours && !is_just_aside(leaf.to_bytes(), &stat) && lock(&fd, libc::F_RDLCK).is_ok() {
+            swept |= unlinkat(dir.as_fd(), leaf, UnlinkatFlags::NoRemoveDir).is_ok();
         }
     }
+    swept
+}
+
+/// An object that was moved aside, to be looked at and put back, is locked by
+/// nobody. Its change time tells how long it has been there.
+fn is_just_aside(leaf: &[u8], stat: &FileStat) -> bool {
+    let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.st_ctime).unwrap_or(0));
+    leaf.starts_with(ASIDE.as_bytes()) && SystemTime::now().duration_since(changed).is_ok_and(|age| age < ASIDE_FOR)
 }
 
 /// An OFD lock over the whole file: it lives as long as the open file, and the
@@ -238,21 +264,24 @@ fn whole_file(kind: i32) -> libc::flock {
     libc::flock { l_type: kind as i16, l_whence: libc::SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 }
 }
 
-pub(crate) fn lock(fd: impl AsFd, kind: i32) -> nix::Result<()> {
+fn lock(fd: impl AsFd, kind: i32) -> nix::Result<()> {
     fcntl(fd.as_fd(), FcntlArg::F_OFD_SETLK(&whole_file(kind))).map(drop)
-}
-
-fn is_locked(fd: impl AsFd) -> bool {
-    let mut found = whole_file(libc::F_WRLCK);
-    // What cannot be asked is taken for locked.
-    fcntl(fd.as_fd(), FcntlArg::F_OFD_GETLK(&mut found)).is_err() || i32::from(found.l_type) != libc::F_UNLCK
 }
 
 /// `.ipcutils.` and twelve letters that nobody can guess: std's hasher is keyed
 /// from the system's random numbers.
-pub(crate) fn temporary_name() -> OsString {
-    let mut random = RandomState::new().hash_one(TEMPORARY);
-    let mut name = String::from(TEMPORARY);
+fn temporary_name() -> OsString {
+    random_name(TEMPORARY)
+}
+
+/// A name for an object that is moved aside for an instant.
+pub(crate) fn aside_name() -> OsString {
+    random_name(ASIDE)
+}
+
+fn random_name(begin: &str) -> OsString {
+    let mut random = RandomState::new().hash_one(begin);
+    let mut name = String::from(begin);
     for _ in 0..12 {
         name.push(char::from(b'a' + (random % 26) as u8));
         random /= 26;

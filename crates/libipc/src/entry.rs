@@ -12,13 +12,12 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, open, openat, renameat2};
-use nix::libc;
 use nix::sys::stat::{FileStat, Mode as Bits, SFlag, fstat, fstatat};
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::address::PosixName;
-use crate::draft::{lock, temporary_name};
+use crate::draft::{aside_name, sweep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::signals::undisturbed;
 use crate::text::printable;
@@ -44,19 +43,20 @@ pub struct Entry {
     pub(crate) dir: OwnedFd,
     pub(crate) leaf: OsString,
     pub(crate) shown: String,
+    posix: bool,
 }
 
 impl Entry {
     /// The file of a POSIX shared memory object.
     pub fn shm(name: &PosixName) -> Result<Self> {
-        Self::within(Path::new(SHM_DIR), name.leaf(), printable(name.as_os_str()))
+        Self::within(Path::new(SHM_DIR), name.leaf(), printable(name.as_os_str()), true)
     }
 
     /// The file of a POSIX named semaphore.
     pub fn semaphore(name: &PosixName) -> Result<Self> {
         let mut leaf = OsString::from("sem.");
         leaf.push(name.leaf());
-        Self::within(Path::new(SHM_DIR), &leaf, printable(name.as_os_str()))
+        Self::within(Path::new(SHM_DIR), &leaf, printable(name.as_os_str()), true)
     }
 
     /// A path. Links in its directories are followed, one at its end never.
@@ -70,18 +70,20 @@ impl Entry {
             return Err(Error::new(ErrorKind::Unexpected, shown, "is a directory"));
         }
         let dir = if dir.is_empty() { b"." } else { dir };
-        Self::within(Path::new(OsStr::from_bytes(dir)), OsStr::from_bytes(leaf), shown)
+        Self::within(Path::new(OsStr::from_bytes(dir)), OsStr::from_bytes(leaf), shown, false)
     }
 
-    fn within(dir: &Path, leaf: &OsStr, shown: String) -> Result<Self> {
+    fn within(dir: &Path, leaf: &OsStr, shown: String, posix: bool) -> Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         match open(dir, flags, Bits::empty()) {
-            Ok(dir) => Ok(Entry { dir, leaf: leaf.to_owned(), shown }),
+            Ok(dir) => Ok(Entry { dir, leaf: leaf.to_owned(), shown, posix }),
             Err(Errno::ENOENT) if dir == Path::new(SHM_DIR) => {
                 Err(Error::new(ErrorKind::Failure, shown, format!("{SHM_DIR} does not exist"))
                     .mend(format!("mount -t tmpfs tmpfs {SHM_DIR}")))
             }
-            Err(Errno::ENOENT) => Err(Error::new(ErrorKind::Missing, shown, "its directory does not exist")),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => {
+                Err(Error::new(ErrorKind::Missing, shown, "its directory does not exist"))
+            }
             Err(errno) => Err(Error::errno(shown, errno)),
         }
     }
@@ -108,9 +110,17 @@ impl Entry {
         let mut error = Error::errno(&self.shown, errno);
         if let Ok(fs) = fstatvfs(&self.dir) {
             let (size, free) = (fs.blocks() * fs.fragment_size(), fs.blocks_available() * fs.fragment_size());
-            error.what = format!("{}: its file system has {size} bytes, of which {free} are free", error.what);
+            let what = std::mem::take(&mut error.what);
+            error.what = match fs.files_available() {
+                0 if fs.files() > 0 => format!("{what}: its file system has no inode free, of {}", fs.files()),
+                _ => format!("{what}: its file system has {size} bytes, of which {free} are free"),
+            };
         }
-        error.mend("remove what is not needed with ipcunlink, or enlarge it: mount -o remount,size=SIZE /dev/shm")
+        if self.posix {
+            error.mend("remove what is not needed with ipcunlink, or mount -o remount,size=SIZE /dev/shm")
+        } else {
+            error.mend("remove what is not needed")
+        }
     }
 
     /// What the name means now, or None. Nothing is opened, so that a planted
@@ -132,7 +142,7 @@ impl Entry {
     pub fn open(&self, access: Access) -> Result<Object> {
         for _ in 0..RACES {
             let Some(stat) = self.stat()? else { return Err(self.errno(Errno::ENOENT)) };
-            self.check(&stat)?;
+            self.check_regular(&stat)?;
             let rights = if access == Access::Read { OFlag::O_RDONLY } else { OFlag::O_RDWR };
             let flags = rights | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
             let fd = match openat(&self.dir, self.leaf.as_os_str(), flags, Bits::empty()) {
@@ -141,25 +151,23 @@ impl Entry {
                 Err(errno) => return Err(self.errno(errno)),
             };
             let stat = fstat(&fd).map_err(|errno| self.errno(errno))?;
-            if stat.st_nlink == 0 {
-                continue; // removed or replaced between the two calls: look again
+            self.check_regular(&stat)?;
+            match stat.st_nlink {
+                // Removed or replaced between the two calls: look again.
+                0 => continue,
+                1 => return Ok(Object { file: File::from(fd), stat }),
+                // A second name may be a temporary one of a dead maker.
+                _ if sweep(&self.dir) => continue,
+                _ => {
+                    return Err(Error::new(ErrorKind::Unexpected, &self.shown, "has a second name, a hard link")
+                        .mend("remove the other name, or copy the file"));
+                }
             }
-            self.check(&stat)?;
-            return Ok(Object { file: File::from(fd), stat });
         }
         Err(Error::new(ErrorKind::Gone, &self.shown, "is replaced faster than it can be opened"))
     }
 
-    /// A regular file with one name, or [`ErrorKind::Unexpected`].
-    fn check(&self, stat: &FileStat) -> Result<()> {
-        self.check_regular(stat)?;
-        if stat.st_nlink > 1 {
-            return Err(Error::new(ErrorKind::Unexpected, &self.shown, "has a second name, a hard link")
-                .mend("remove the other name, or copy the file"));
-        }
-        Ok(())
-    }
-
+    /// A regular file, or [`ErrorKind::Unexpected`].
     fn check_regular(&self, stat: &FileStat) -> Result<()> {
         let what = match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
             SFlag::S_IFREG => return Ok(()),
@@ -169,7 +177,22 @@ impl Entry {
             SFlag::S_IFSOCK => "a socket",
             _ => "a device",
         };
-        Err(Error::new(ErrorKind::Unexpected, &self.shown, format!("is {what}, not an object of shared memory")))
+        let error =
+            Error::new(ErrorKind::Unexpected, &self.shown, format!("is {what}, not an object of shared memory"));
+        let path = Path::new(SHM_DIR).join(&self.leaf);
+        Err(if self.posix { error.mend(format!("rm or rmdir {}", printable(path.as_os_str()))) } else { error })
+    }
+
+    /// Whether the name still means the object that was opened.
+    pub fn means(&self, object: &Object) -> Result<bool> {
+        let same = |stat: FileStat| (stat.st_dev, stat.st_ino) == (object.stat.st_dev, object.stat.st_ino);
+        Ok(self.stat()?.is_some_and(same))
+    }
+
+    /// Whether this is a POSIX name, or the path of one.
+    pub fn is_in_shm(&self) -> bool {
+        let identity = |stat: FileStat| (stat.st_dev, stat.st_ino);
+        self.posix || fstat(&self.dir).map(identity).ok() == nix::sys::stat::stat(SHM_DIR).map(identity).ok()
     }
 
     /// Remove the name. Who has the object open keeps it.
@@ -194,45 +217,35 @@ impl Entry {
     pub fn remove_if_same(&self, object: &Object) -> Result<()> {
         let gone =
             || Error::new(ErrorKind::Gone, &self.shown, "was replaced or removed meanwhile, and is left as it is");
-        let same = |stat: &FileStat| (stat.st_dev, stat.st_ino) == (object.stat.st_dev, object.stat.st_ino);
-        if !self.stat()?.as_ref().is_some_and(same) {
+        if !self.means(object)? {
             return Err(gone());
         }
-        // Others take an unlocked temporary name for a leftover. Who holds a
-        // lock on it already, as its maker does for a while, serves as well.
-        let _ = lock(&object.file, libc::F_RDLCK);
-        let aside = temporary_name();
+        let aside = aside_name();
+        let unlink = || match unlinkat(&self.dir, aside.as_os_str(), UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(self.errno(errno)),
+        };
+        let (leaf, away) = (self.leaf.as_os_str(), aside.as_os_str());
+        let rename = |from, to| renameat2(&self.dir, from, &self.dir, to, RenameFlags::RENAME_NOREPLACE);
         undisturbed(|| {
-            match renameat2(
-                &self.dir,
-                self.leaf.as_os_str(),
-                &self.dir,
-                aside.as_os_str(),
-                RenameFlags::RENAME_NOREPLACE,
-            ) {
+            match rename(leaf, away) {
                 Ok(()) => {}
                 Err(Errno::ENOENT) => return Err(gone()),
                 // A file system without that call: what was compared above must do.
                 Err(Errno::EINVAL | Errno::ENOSYS) => return self.remove(),
                 Err(errno) => return Err(self.errno(errno)),
             }
-            let moved = fstatat(&self.dir, aside.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
-            if moved.is_ok_and(|stat| same(&stat)) {
-                return match unlinkat(&self.dir, aside.as_os_str(), UnlinkatFlags::NoRemoveDir) {
-                    // Swept by somebody else, if there was no lock after all.
-                    Ok(()) | Err(Errno::ENOENT) => Ok(()),
-                    Err(errno) => Err(self.errno(errno)),
-                };
+            let stat = fstatat(&self.dir, away, AtFlags::AT_SYMLINK_NOFOLLOW);
+            if stat.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (object.stat.st_dev, object.stat.st_ino)) {
+                return unlink();
             }
-            // Another object's name: back, unless yet another has taken it.
-            let back = renameat2(
-                &self.dir,
-                aside.as_os_str(),
-                &self.dir,
-                self.leaf.as_os_str(),
-                RenameFlags::RENAME_NOREPLACE,
-            );
-            back.map_err(|errno| self.errno(errno)).and(Err(gone()))
+            // Another object's name: back. If it has been taken meanwhile, then
+            // by an object that has replaced this one too.
+            match rename(away, leaf) {
+                Err(Errno::EEXIST) => unlink().and(Err(gone())),
+                Err(errno) => Err(self.errno(errno)),
+                Ok(()) => Err(gone()),
+            }
         })
     }
 }

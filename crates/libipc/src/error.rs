@@ -63,6 +63,13 @@ impl Error {
         self
     }
 
+    /// An input that cannot be opened: whatever the reason, it is no failure of
+    /// the object.
+    pub fn input(name: impl ToString, error: &std::io::Error) -> Self {
+        let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+        Error { kind: ErrorKind::Failure, ..Error::errno(name, errno) }
+    }
+
     /// The error number of a call on a System V identifier: for one that is no
     /// longer there the kernel says EINVAL, or EIDRM if it went just now.
     pub fn stale(object: impl ToString, errno: Errno) -> Self {

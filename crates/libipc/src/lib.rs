@@ -5,7 +5,7 @@
 //! | primitive | POSIX, `file:` | System V |
 //! | --- | --- | --- |
 //! | whole segments of shared memory | [`shm::posix`] | [`shm::sysv`] |
-//! | message queues (removal) | [`mq::posix`] | [`mq::sysv`] |
+//! | message queues | [`mq::posix`] | [`mq::sysv`] |
 //! | semaphores (removal) | [`sem::posix`] | [`sem::sysv`] |
 //!
 //! Around them: [`address`] (how users name an object), [`error`] (what can go
@@ -23,6 +23,7 @@ pub mod copy;
 pub mod draft;
 pub mod entry;
 pub mod error;
+mod limits;
 pub mod mode;
 pub mod mq;
 pub mod process;

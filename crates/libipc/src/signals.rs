@@ -10,71 +10,67 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use crate::error::{Error, Result};
 use crate::sys;
 
-/// Signals that would end a process while it works.
-const ENDING: [Signal; 10] = [
-    Signal::SIGHUP,
-    Signal::SIGINT,
-    Signal::SIGQUIT,
-    Signal::SIGTERM,
-    Signal::SIGPIPE,
-    Signal::SIGALRM,
-    Signal::SIGUSR1,
-    Signal::SIGUSR2,
-    Signal::SIGXCPU,
-    Signal::SIGIO,
+/// Signals that are not put off: those that the process raises by a fault of
+/// its own, those that stop it, and those that do nothing by default.
+const NOT_ENDING: [Signal; 14] = [
+    Signal::SIGSEGV,
+    Signal::SIGBUS,
+    Signal::SIGILL,
+    Signal::SIGFPE,
+    Signal::SIGTRAP,
+    Signal::SIGABRT,
+    Signal::SIGKILL,
+    Signal::SIGSTOP,
+    Signal::SIGTSTP,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+    Signal::SIGCONT,
+    Signal::SIGCHLD,
+    Signal::SIGWINCH,
 ];
 
 /// While this lives, signals that would end the process wait; dropping it lets
 /// them come.
 ///
-/// Who holds one asks [`pending`](Deferred::pending) between steps, waits with
-/// [`readable`](Deferred::readable), and cleans up before dropping it. Signals
-/// that the process ignores stay ignored and are never pending here.
+/// Who holds one waits and asks with [`ready`](Deferred::ready), and cleans up
+/// before dropping it. Signals that the process ignores stay ignored and are
+/// never pending here.
 #[derive(Debug)]
 pub struct Deferred {
     before: SigSet,
-    arrived: Option<SignalFd>,
+    arrived: SignalFd,
 }
 
 impl Deferred {
     /// Defer the ending signals of this thread.
-    pub fn new() -> Self {
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::NoRoom`] without a descriptor to
+    /// notice them by.
+    pub fn new() -> Result<Self> {
+        let now = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty());
         let mut set = SigSet::empty();
-        for signal in ENDING {
-            if !sys::signal::is_ignored(signal as i32) {
+        for signal in Signal::iterator() {
+            // What was blocked before us is not ours to act on.
+            if !NOT_ENDING.contains(&signal) && !now.contains(signal) && !sys::signal::is_ignored(signal as i32) {
                 set.add(signal);
             }
         }
-        let before = set.thread_swap_mask(SigmaskHow::SIG_BLOCK).unwrap_or_else(|_| SigSet::empty());
-        // What was blocked before us is not ours to act on.
-        let mut ours = SigSet::empty();
-        for signal in set.iter().filter(|&signal| !before.contains(signal)) {
-            ours.add(signal);
-        }
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        Deferred { before, arrived: SignalFd::with_flags(&ours, flags).ok() }
+        let failed = |errno| Error::errno("signalfd", errno);
+        let arrived = SignalFd::with_flags(&set, flags).map_err(failed)?;
+        let before = set.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(failed)?;
+        Ok(Deferred { before, arrived })
     }
 
-    /// Whether a signal waits to end the process.
-    pub fn pending(&self) -> bool {
-        let Some(arrived) = &self.arrived else { return false };
-        poll(&mut [PollFd::new(arrived.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|n| n > 0)
-    }
-
-    /// Wait until `fd` can be read; false if a signal came first.
-    pub fn readable(&self, fd: BorrowedFd<'_>) -> bool {
-        let Some(arrived) = &self.arrived else { return true };
-        let mut fds = [PollFd::new(arrived.as_fd(), PollFlags::POLLIN), PollFd::new(fd, PollFlags::POLLIN)];
+    /// Wait until `fd` can be read or written; false if a signal came first.
+    pub fn ready(&self, fd: BorrowedFd<'_>, events: PollFlags) -> bool {
+        let mut fds = [PollFd::new(self.arrived.as_fd(), PollFlags::POLLIN), PollFd::new(fd, events)];
         while let Err(Errno::EINTR) = poll(&mut fds, PollTimeout::NONE) {}
         fds[0].any() != Some(true)
-    }
-}
-
-impl Default for Deferred {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

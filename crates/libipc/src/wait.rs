@@ -1,9 +1,16 @@
-//! Deadlines, and waiting in steps for what has no event.
+//! Deadlines, waiting in steps for what has no event, and bounds for calls that
+//! the kernel lets block for ever.
 //!
 //! Deadlines run on CLOCK_MONOTONIC (what [`Instant`] reads on Linux): a step
 //! of the wall clock neither shortens nor lengthens a wait.
 
 use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::PollTimeout;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys;
 
 /// The moment at which a wait ends, or never.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +64,100 @@ impl Steps {
 impl Default for Steps {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// How long one wait may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Not at all: [`ErrorKind::Busy`].
+    Nonblock,
+    /// At most this long: [`ErrorKind::TimedOut`].
+    Within(Duration),
+    /// As long as it takes.
+    Forever,
+}
+
+/// A [`Limit`] for calls that know no deadline, or only one on a clock that can
+/// be set.
+///
+/// A timer of this thread interrupts such a call: the call then returns EINTR,
+/// and whoever made it looks at the deadline and at the object. The timer
+/// repeats, as a tick that comes just before the call would be lost. Its signal
+/// is the last real-time one; disposition and mask are given back at the end.
+#[derive(Debug)]
+pub struct Patience {
+    limit: Limit,
+    deadline: Deadline,
+    timer: Option<sys::ticker::Timer>,
+}
+
+impl Patience {
+    /// Ticks come so often after the first, for the one that came too early.
+    const AGAIN: Duration = Duration::from_millis(10);
+
+    /// Nothing happens before a call has to wait.
+    pub fn new(limit: Limit) -> Self {
+        Patience { limit, deadline: Deadline::NEVER, timer: None }
+    }
+
+    /// A new wait begins: the error that ends it at once, if it may not last.
+    pub(crate) fn begin(&mut self, object: &str, busy: &str) -> Result<()> {
+        match self.limit {
+            Limit::Nonblock => return Err(Error::new(ErrorKind::Busy, object, busy)),
+            Limit::Within(timeout) => self.deadline = Deadline::after(Some(timeout)),
+            Limit::Forever => {}
+        }
+        self.check(object, busy)
+    }
+
+    /// [`ErrorKind::TimedOut`] once the deadline has passed.
+    pub(crate) fn check(&self, object: &str, busy: &str) -> Result<()> {
+        if self.deadline.passed() {
+            return Err(Error::new(ErrorKind::TimedOut, object, format!("{busy}, and the timeout has passed")));
+        }
+        Ok(())
+    }
+
+    /// See to it that a blocking call returns EINTR at the deadline, and after
+    /// `longest` in any case, if given.
+    pub(crate) fn arm(&mut self, object: &str, longest: Option<Duration>) -> Result<()> {
+        let first = match (self.deadline.left(), longest) {
+            (Some(left), Some(longest)) => left.min(longest),
+            (Some(only), None) | (None, Some(only)) => only,
+            (None, None) => return Ok(()),
+        };
+        let failed = |errno| Error::errno(object, errno);
+        let timer = match &mut self.timer {
+            Some(timer) => timer,
+            none => none.insert(sys::ticker::Timer::new().map_err(|errno| {
+                match errno {
+                    Errno::EAGAIN => {
+                        Error::new(ErrorKind::NoRoom, object, "no timer is left, RLIMIT_SIGPENDING is used up")
+                            .mend("raise it with ulimit -i")
+                    }
+                    errno => failed(errno),
+                }
+            })?),
+        };
+        timer.set(first, Self::AGAIN).map_err(failed)
+    }
+
+    /// When the present wait ends.
+    pub(crate) fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// Whether calls are interrupted already, and no deadline begins with each.
+    pub(crate) fn is_armed_for_ever(&self) -> bool {
+        self.limit == Limit::Forever && self.timer.is_some()
+    }
+
+    /// The time for one poll(2): to the deadline, or for `step`.
+    pub(crate) fn step(&self, step: Duration) -> PollTimeout {
+        // Rounded up: a rest of a millisecond must not become a busy loop.
+        let rounded = self.deadline.at_most(step) + Duration::from_micros(999);
+        PollTimeout::try_from(rounded).unwrap_or(PollTimeout::MAX)
     }
 }
 

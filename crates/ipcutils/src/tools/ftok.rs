@@ -22,6 +22,7 @@ pub struct Args {
     #[arg(long)]
     check: bool,
     /// A file that exists; the key is made of its inode and device
+    #[arg(value_hint = clap::ValueHint::FilePath)]
     path: PathBuf,
     /// A number from 1 to 255, or one character
     #[arg(value_parser = args::proj(), default_value = "1")]

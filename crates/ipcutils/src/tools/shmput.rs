@@ -4,11 +4,10 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-use libipc::Address;
 use libipc::copy::Watch;
 use libipc::mode::Mode;
 use libipc::shm::{self, Input, PutOptions};
+use libipc::{Address, Error};
 
 use crate::app::{Io, Outcome, Tool};
 use crate::args;
@@ -42,6 +41,7 @@ pub struct Args {
     #[arg(value_parser = args::address(), help = args::ADDRESS_HELP)]
     address: Address,
     /// What to put [default: standard input, as for -]
+    #[arg(value_hint = clap::ValueHint::FilePath)]
     file: Option<PathBuf>,
 }
 
@@ -50,7 +50,8 @@ impl Tool for Args {
         let file = match self.file.as_deref().filter(|&path| path != Path::new("-")) {
             Some(path) => {
                 let shown = libipc::text::printable(path.as_os_str());
-                Some((File::open(path).with_context(|| shown.clone())?, shown))
+                let file = File::open(path).map_err(|error| Error::input(&shown, &error))?;
+                Some((file, shown))
             }
             None => None,
         };
@@ -66,7 +67,9 @@ impl Tool for Args {
         } else {
             let options =
                 PutOptions { exclusive: self.exclusive, size: self.size, mode: self.mode, foreign: self.foreign };
-            shm::put(&self.address, &input, &options, &mut watch, |id| io.print(format_args!("id:{id}")))?;
+            shm::put(&self.address, &input, &options, &mut watch, |id, signals| {
+                io.print_while(format_args!("id:{id}"), Some(signals))
+            })?;
         }
         Ok(Outcome::Done)
     }

@@ -1,8 +1,19 @@
 //! System V message queues, sysvipc(7).
 
-use crate::address::{Key, SysV};
-use crate::error::{Error, Result};
+use nix::errno::Errno;
+use nix::libc::{self, c_int, msqid_ds};
+
+use super::{Create, Select};
+use crate::address::{Key, Lookup, SysV};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
+use crate::mode::Mode;
 use crate::sys;
+use crate::sys::msg::{Buffer, MSG_COPY, MSG_STAT_ANY};
+use crate::wait::{Patience, Steps};
+
+const FULL: &str = "is full";
+const EMPTY: &str = "has no such message";
 
 /// The identifier of the queue with this key, if there is one: msgget(2).
 #[doc(alias = "msgget")]
@@ -15,4 +26,214 @@ pub fn find(key: Key) -> Option<i32> {
 pub fn remove(address: &SysV) -> Result<()> {
     let id = address.resolve(|key| sys::msg::get(key, 0))?;
     sys::msg::remove(id).map_err(|errno| Error::stale(address, errno))
+}
+
+/// A queue, and a buffer for its messages.
+#[derive(Debug)]
+pub struct Queue {
+    id: i32,
+    address: String,
+    msgmax: usize,
+    capacity: usize,
+    new: bool,
+    buffer: Buffer,
+}
+
+/// The first size of a buffer, if msgmax is larger; it grows when a message needs it.
+const BUFFER: usize = 64 * 1024;
+
+impl Queue {
+    /// msgget(2). See [`super::Queue::open`].
+    pub fn open(address: &SysV, create: Option<&Create>) -> Result<Self> {
+        if create.is_some_and(|create| create.max_messages.is_some() || create.message_size.is_some()) {
+            let what = "a System V queue has the limits kernel.msgmax and kernel.msgmnb";
+            return Err(
+                Error::new(ErrorKind::Usage, address, what).mend("set them with sysctl, or use a POSIX queue, /name")
+            );
+        }
+        let (id, new) = find_or_create(address, create)?;
+        let stat = stat(id).map_err(|errno| Error::stale(address, errno))?;
+        let msgmax = limits::number("kernel.msgmax").unwrap_or(8192);
+        Ok(Queue {
+            id,
+            address: address.to_string(),
+            msgmax,
+            capacity: usize::try_from(stat.msg_qbytes).unwrap_or(usize::MAX),
+            new,
+            buffer: Buffer::new(msgmax.min(BUFFER)),
+        })
+    }
+
+    /// The identifier, which `private:` queues are found by.
+    pub fn id(&self) -> i32 {
+        self.id
+    }
+
+    pub(super) fn is_new(&self) -> bool {
+        self.new
+    }
+
+    pub(super) fn largest(&self) -> usize {
+        self.msgmax.min(self.capacity)
+    }
+
+    /// Whether nobody has sent to it or waits there with a message.
+    pub(super) fn is_unused(&self) -> bool {
+        stat(self.id).is_ok_and(|stat| stat.msg_qnum == 0 && stat.msg_lspid == 0)
+    }
+
+    pub(super) fn remove(&self) -> Result<()> {
+        sys::msg::remove(self.id).map_err(|errno| self.failed(errno))
+    }
+
+    /// The identifier was good when it was opened; EINVAL has two meanings.
+    fn failed(&self, errno: Errno) -> Error {
+        match errno {
+            Errno::EINVAL if stat(self.id).is_ok() => self.longer_than_msgmax(),
+            Errno::EINVAL => Error::errno(&self.address, Errno::EIDRM),
+            errno => Error::errno(&self.address, errno),
+        }
+    }
+
+    fn longer_than_msgmax(&self) -> Error {
+        let name = "kernel.msgmax";
+        let what = format!("the message is longer than {name} allows, {} bytes", limits::shown(name));
+        Error::new(ErrorKind::NoRoom, &self.address, what).mend(limits::raise(name))
+    }
+
+    pub(super) fn send(&mut self, message: &[u8], kind: i64, patience: &mut Patience) -> Result<()> {
+        if message.len() > self.largest() {
+            if message.len() > self.msgmax {
+                return Err(self.longer_than_msgmax());
+            }
+            let what = format!("the message is longer than this queue's msg_qbytes, {} bytes", self.capacity);
+            return Err(Error::new(ErrorKind::NoRoom, &self.address, what)
+                .mend("make the queue anew after sysctl kernel.msgmnb=N"));
+        }
+        if message.len() > self.buffer.room() {
+            self.buffer = Buffer::new(self.largest());
+        }
+        self.buffer.set(kind, message);
+        self.wait(FULL, patience, |queue, flags| queue.buffer.send(queue.id, flags))
+    }
+
+    pub(super) fn receive(&mut self, select: Select, patience: &mut Patience) -> Result<(&[u8], i64)> {
+        let (kind, flags) = match select {
+            Select::First => (0, 0),
+            Select::Type(kind) => (kind, 0),
+            Select::Except(kind) => (kind, libc::MSG_EXCEPT),
+            Select::UpTo(kind) => (-kind, 0),
+            Select::Copy(position) => (i64::from(position), MSG_COPY),
+        };
+        let receive = |queue: &mut Queue, wait: c_int| loop {
+            match queue.buffer.receive(queue.id, kind, flags | wait) {
+                // Sent when msgmax was larger than it is now: the message stays.
+                Err(Errno::E2BIG) => queue.buffer = Buffer::new(queue.buffer.room().max(8) * 2),
+                Err(Errno::ENOSYS) => return Err(Errno::ENOSYS),
+                other => return other,
+            }
+        };
+        if flags == MSG_COPY {
+            self.wait_for_copy(patience, receive)?
+        } else {
+            self.wait(EMPTY, patience, receive)?
+        };
+        Ok((self.buffer.text(), self.buffer.kind()))
+    }
+
+    /// Call until it is done, the patience ends or the queue is removed, which
+    /// the kernel tells at once.
+    fn wait(
+        &mut self,
+        busy: &str,
+        patience: &mut Patience,
+        mut call: impl FnMut(&mut Queue, c_int) -> nix::Result<()>,
+    ) -> Result<()> {
+        match call(self, libc::IPC_NOWAIT) {
+            Err(Errno::EAGAIN | Errno::ENOMSG | Errno::EINTR) => {}
+            other => return other.map_err(|errno| self.failed(errno)),
+        }
+        patience.begin(&self.address, busy)?;
+        patience.arm(&self.address, None)?;
+        loop {
+            match call(self, 0) {
+                // By our timer, or by a stop and continue.
+                Err(Errno::EINTR) => {
+                    patience.check(&self.address, busy)?;
+                    patience.arm(&self.address, None)?;
+                }
+                other => return other.map_err(|errno| self.failed(errno)),
+            }
+        }
+    }
+
+    /// The kernel copies only without waiting, so look in growing steps.
+    fn wait_for_copy(
+        &mut self,
+        patience: &mut Patience,
+        mut call: impl FnMut(&mut Queue, c_int) -> nix::Result<()>,
+    ) -> Result<()> {
+        let mut steps: Option<Steps> = None;
+        loop {
+            match call(self, libc::IPC_NOWAIT) {
+                Err(Errno::ENOMSG | Errno::EINTR) => {}
+                Err(Errno::ENOSYS) => {
+                    return Err(Error::new(ErrorKind::Failure, &self.address, "this kernel cannot copy messages")
+                        .mend("it lacks CONFIG_CHECKPOINT_RESTORE"));
+                }
+                other => return other.map_err(|errno| self.failed(errno)),
+            }
+            match &mut steps {
+                None => {
+                    patience.begin(&self.address, EMPTY)?;
+                    steps = Some(Steps::new());
+                }
+                Some(steps) => {
+                    patience.check(&self.address, EMPTY)?;
+                    steps.sleep(&patience.deadline());
+                }
+            }
+        }
+    }
+}
+
+fn find_or_create(address: &SysV, create: Option<&Create>) -> Result<(i32, bool)> {
+    let key = match (address, create) {
+        (SysV::Private, Some(_)) => libc::IPC_PRIVATE,
+        (_, Some(_)) => match address.lookup()? {
+            Lookup::Key(key) => key.get(),
+            Lookup::Id(_) if create.is_some_and(|create| create.exclusive) => {
+                let what = "exists already, or cannot: an identifier cannot be chosen";
+                return Err(Error::new(ErrorKind::Exists, address, what).mend("say key:N or private:"));
+            }
+            Lookup::Id(id) => return Ok((id, false)),
+        },
+        (_, None) => return address.resolve(|key| sys::msg::get(key, 0)).map(|id| (id, false)),
+    };
+    let (exclusive, mode) = create.map_or((false, None), |create| (create.exclusive, create.mode));
+    let mode = mode.unwrap_or(Mode::PRIVATE).masked().cast_signed();
+    loop {
+        match sys::msg::get(key, libc::IPC_CREAT | libc::IPC_EXCL | mode) {
+            Ok(id) => return Ok((id, true)),
+            Err(Errno::EEXIST) if !exclusive => {}
+            Err(Errno::ENOSPC) => {
+                let name = "kernel.msgmni";
+                let limit = limits::shown(name);
+                let what = format!("there are as many queues as {name} allows, {limit}; no disk is full");
+                return Err(Error::new(ErrorKind::NoRoom, address, what).mend(limits::raise(name)));
+            }
+            Err(errno) => return Err(Error::errno(address, errno)),
+        }
+        match sys::msg::get(key, 0) {
+            Ok(id) => return Ok((id, false)),
+            Err(Errno::ENOENT) => {} // removed between the two calls
+            Err(errno) => return Err(Error::errno(address, errno)),
+        }
+    }
+}
+
+/// MSG_STAT_ANY needs no permission to read; a sender may have none.
+fn stat(id: i32) -> nix::Result<msqid_ds> {
+    let any = sys::stat_by_index(id, |index| sys::msg::stat(index, MSG_STAT_ANY));
+    any.or_else(|_| sys::msg::stat(id, libc::IPC_STAT).map(|(_, stat)| stat))
 }

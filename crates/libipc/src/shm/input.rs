@@ -75,6 +75,14 @@ impl<'a> Input<'a> {
         Ok((length <= room).then_some((Some(spool), length)))
     }
 
+    /// After an input of known length has been read: that it has not grown.
+    pub(super) fn check_end(&self, spooled: bool, watch: &Watch<'_>) -> Result<()> {
+        if spooled || self.at_end(watch)? {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Failure, &self.shown, "became longer while it was read"))
+    }
+
     /// Read at most `limit` bytes into memory that has no name.
     pub(super) fn spool(&self, limit: u64, watch: &mut Watch<'_>) -> Result<(File, u64)> {
         let failed = |errno| Error::errno(format!("{} (spooled in memory)", self.shown), errno);

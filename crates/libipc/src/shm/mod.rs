@@ -14,6 +14,7 @@ use crate::copy::{CopyError, Watch};
 use crate::entry::{Access, Entry, Object};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mode::Mode;
+use crate::signals::Deferred;
 use crate::wait::Deadline;
 
 mod input;
@@ -40,13 +41,13 @@ pub struct PutOptions {
 /// Make the input the content of a segment.
 ///
 /// `announce` is told the identifier of a new System V segment that no key
-/// finds; if it fails, the segment is removed again.
+/// finds, while signals wait; if it fails, the segment is removed again.
 pub fn put(
     address: &Address,
     input: &Input<'_>,
     options: &PutOptions,
     watch: &mut Watch<'_>,
-    announce: impl FnOnce(i32) -> Result<()>,
+    announce: impl FnOnce(i32, &Deferred) -> Result<()>,
 ) -> Result<()> {
     match address {
         Address::SysV(sysv) => sysv::put(sysv, input, options, watch, announce),
@@ -114,7 +115,8 @@ pub fn open(address: &Address, deadline: Option<&Deadline>) -> Result<Segment> {
         };
         let Some(deadline) = deadline else { return Err(error) };
         if deadline.passed() {
-            return Err(Error { kind: ErrorKind::TimedOut, what: format!("{} in time", not_yet(error.kind)), ..error });
+            let what = format!("{} in time", not_yet(error.kind));
+            return Err(Error { kind: ErrorKind::TimedOut, what, mend: None, ..error });
         }
         match &mut watcher {
             // Look once more before the first sleep: it may have appeared

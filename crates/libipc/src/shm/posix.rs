@@ -114,7 +114,7 @@ pub(super) fn remove(entry: &Entry, kind: Kind) -> Result<()> {
 }
 
 fn is_semaphore(entry: &Entry) -> bool {
-    !entry.shown().starts_with("file:") && entry.leaf().as_bytes().starts_with(b"sem.")
+    entry.leaf().as_bytes().starts_with(b"sem.") && entry.is_in_shm()
 }
 
 fn fill(entry: &Entry, draft: &Draft<'_>, input: &Input<'_>, size: Option<u64>, watch: &mut Watch<'_>) -> Result<()> {
@@ -146,10 +146,13 @@ fn reserve(file: BorrowedFd<'_>, offset: u64, length: u64, grow: bool) -> nix::R
     }
     let mode = if grow { FallocateFlags::empty() } else { FallocateFlags::FALLOC_FL_KEEP_SIZE };
     let number = |n: u64| i64::try_from(n).map_err(|_| Errno::EFBIG);
-    match fallocate(file, mode, number(offset)?, number(length)?) {
-        Ok(()) => Ok(true),
-        Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(false),
-        Err(errno) => Err(errno),
+    loop {
+        match fallocate(file, mode, number(offset)?, number(length)?) {
+            Ok(()) => return Ok(true),
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => return Ok(false),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
     }
 }
 
@@ -167,6 +170,12 @@ pub(super) fn write_in_place(
     let room = super::room(entry.shown(), object.size(), offset)?;
     let (spool, length) = input.at_most(room, watch)?.ok_or_else(|| too_long(entry.shown(), room))?;
     let failed = |errno| entry.errno(errno);
+    let check_name = |when: &str| match entry.means(&object)? {
+        true => Ok(()),
+        false => Err(Error::new(ErrorKind::Gone, entry.shown(), format!("was replaced or removed {when}"))),
+    };
+    // The input may have taken long.
+    check_name("before anything was written")?;
     if length > 0 {
         reserve(object.file().as_fd(), offset, length, false).map_err(failed)?;
         // Through a mapping: write(2) would make an object that is truncated
@@ -185,7 +194,9 @@ pub(super) fn write_in_place(
             return Err(Error::new(ErrorKind::Failure, input.shown(), "became shorter while it was read"));
         }
     }
-    was_truncated(entry, &object, "written")
+    was_truncated(entry, &object, "written")?;
+    input.check_end(spool.is_some(), watch)?;
+    check_name("while it was written")
 }
 
 /// [`ErrorKind::Gone`] if the object is shorter than when it was opened.

@@ -28,6 +28,9 @@ impl Region {
         spooled: bool,
         watch: &mut Watch<'_>,
     ) -> Result<u64, CopyError> {
+        // What was spooled has been counted then.
+        let mut silent = Watch { progress: None, signals: watch.signals };
+        let watch = if spooled { &mut silent } else { watch };
         let failed = |errno| if errno == Errno::EFAULT { CopyError::Write(errno) } else { CopyError::Read(errno) };
         self.in_steps(offset, length, watch, |watch, at, want| {
             let n = watch.retry(from, PollFlags::POLLIN, failed, || self.fill(from, at, want))?;

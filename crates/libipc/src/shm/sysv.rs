@@ -14,6 +14,7 @@ use super::{Input, OUTPUT, PutOptions, check_owner, copy_failed, too_long};
 use crate::address::{Key, Lookup, SysV};
 use crate::copy::Watch;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
 use crate::mode::Mode;
 use crate::process;
 use crate::signals::Deferred;
@@ -49,18 +50,11 @@ struct Stat {
 }
 
 impl Stat {
-    /// SHM_STAT_ANY needs no permission, which a segment of mode 0 gives to
-    /// nobody. It takes an index: the low bits of the identifier, 15 of them,
-    /// or 24 with ipcmni_extend.
+    /// Needs no permission, which a segment of mode 0 gives to nobody.
     fn of(id: i32) -> nix::Result<Self> {
-        for bits in [15, 24] {
-            match sys::shm::stat(id & ((1 << bits) - 1), SHM_STAT_ANY) {
-                Ok((found, raw)) if found == id => return Ok(Stat { id, raw }),
-                _ => {}
-            }
-        }
-        // A kernel before 4.17, or the identifier is no more.
-        sys::shm::stat(id, libc::IPC_STAT).map(|(_, raw)| Stat { id, raw })
+        let any = sys::stat_by_index(id, |index| sys::shm::stat(index, SHM_STAT_ANY));
+        let raw = any.or_else(|_| sys::shm::stat(id, libc::IPC_STAT).map(|(_, raw)| raw))?;
+        Ok(Stat { id, raw })
     }
 
     fn size(&self) -> u64 {
@@ -69,21 +63,26 @@ impl Stat {
 
     fn state(&self) -> State {
         let mode = u32::from(self.raw.shm_perm.mode) & 0o777;
-        let maker = self.raw.shm_cpid;
-        // Attached and left again, it is a segment of another program that
-        // happens to have this mode, or of ours killed in that instant: never
-        // take the one for the other and remove it.
-        let new = mode == NEW && (self.raw.shm_lpid == 0 || self.raw.shm_nattch > 0);
-        if mode != 0 && !new {
+        if mode != 0 && mode != NEW {
             return State::Whole;
         }
-        let since = UNIX_EPOCH + Duration::from_secs(u64::try_from(self.raw.shm_ctime).unwrap_or(0));
-        let old = SystemTime::now().duration_since(since).is_ok_and(|age| age > DEAD_AFTER);
-        if old && self.raw.shm_nattch == 0 && process::ended_since(maker, since) {
-            State::Abandoned
-        } else {
-            State::BeingFilled
+        let attached = self.raw.shm_nattch > 0;
+        if mode == NEW && self.raw.shm_lpid != 0 && !attached {
+            return State::Doubtful;
         }
+        let maker = self.raw.shm_cpid;
+        let since = UNIX_EPOCH + Duration::from_secs(u64::try_from(self.raw.shm_ctime).unwrap_or(0));
+        // A clock that was set back tells no age.
+        let old = SystemTime::now().duration_since(since).map_or(true, |age| age > DEAD_AFTER);
+        // A live filler is attached but for the instant before NEW ends, so that
+        // a maker in another PID namespace, number 0, need not be asked for.
+        let gone = process::ended_since(maker, since) || (mode == 0 && maker == 0);
+        if old && !attached && gone { State::Abandoned } else { State::BeingFilled }
+    }
+
+    /// Whether it has been removed, and lives on for those who have it attached.
+    fn is_removed(&self) -> bool {
+        u32::from(self.raw.shm_perm.mode) & SHM_DEST != 0
     }
 }
 
@@ -92,6 +91,10 @@ enum State {
     Whole,
     BeingFilled,
     Abandoned,
+    /// Of the mode that a new one has for an instant, but attached and left
+    /// again: of a filler that was killed just then, or whole and of a program
+    /// that chose that mode. Nobody can tell, so it is neither read nor removed.
+    Doubtful,
 }
 
 /// Create a segment with the input as its content.
@@ -100,7 +103,7 @@ pub(super) fn put(
     input: &Input<'_>,
     options: &PutOptions,
     watch: &mut Watch<'_>,
-    announce: impl FnOnce(i32) -> Result<()>,
+    announce: impl FnOnce(i32, &Deferred) -> Result<()>,
 ) -> Result<()> {
     let key = match address {
         SysV::Private => libc::IPC_PRIVATE,
@@ -118,13 +121,14 @@ pub(super) fn put(
         return Err(Error::new(ErrorKind::Usage, address, what));
     }
     refuse_short_life(address)?;
-    make_free(address, key)?;
+    // Refused before the input is taken, which may be long, and looked at again.
+    abandoned(address, key)?;
     let mut spool = None;
     let size = match (options.size, input.length()) {
         (Some(size), _) => size,
         (None, Some(length)) => length,
         (None, None) => {
-            let (file, length) = input.spool(u64::MAX, watch)?;
+            let (file, length) = input.spool(largest().saturating_add(1), watch)?;
             spool = Some(file);
             length
         }
@@ -133,13 +137,21 @@ pub(super) fn put(
         return Err(Error::new(ErrorKind::Failure, address, "the input is empty, and no System V segment has size 0")
             .mend("give --size N"));
     }
-    let signals = Deferred::new();
+    let signals = Deferred::new()?;
+    if let Some(dead) = abandoned(address, key)? {
+        // By identifier: whoever was faster has made one with another.
+        match sys::shm::remove(dead) {
+            Ok(()) | Err(Errno::EINVAL | Errno::EIDRM) => {}
+            Err(errno) => return Err(Error::errno(address, errno)),
+        }
+    }
     let id = create(address, key, size)?;
     let mut watch =
         Watch { progress: watch.progress.as_mut().map(|progress| &mut **progress as _), signals: Some(&signals) };
     let done = fill(address, id, size, input, spool.as_ref().map(AsFd::as_fd), options, &mut watch)
-        .and_then(|()| publish(address, id, mode))
-        .and_then(|()| if matches!(address, SysV::Private) { announce(id) } else { Ok(()) });
+        // Still attached: mode 0 with nobody attached is the mark of the dead.
+        .and_then(|_region| publish(address, id, mode))
+        .and_then(|()| if matches!(address, SysV::Private) { announce(id, &signals) } else { Ok(()) });
     if done.is_err() {
         let _ = sys::shm::remove(id);
     }
@@ -148,7 +160,7 @@ pub(super) fn put(
 
 /// With kernel.shm_rmid_forced the segment would go as soon as we detach it.
 fn refuse_short_life(address: &SysV) -> Result<()> {
-    let forced = std::fs::read("/proc/sys/kernel/shm_rmid_forced").is_ok_and(|value| value.starts_with(b"1"));
+    let forced = limits::setting("kernel.shm_rmid_forced").is_some_and(|value| value == "1");
     if forced {
         let what = "kernel.shm_rmid_forced is 1, so the segment would be removed when this tool ends";
         return Err(Error::new(ErrorKind::Failure, address, what).mend("sysctl kernel.shm_rmid_forced=0"));
@@ -156,60 +168,65 @@ fn refuse_short_life(address: &SysV) -> Result<()> {
     Ok(())
 }
 
-/// Remove what a dead maker left under the key; anything else is in the way.
-fn make_free(address: &SysV, key: i32) -> Result<()> {
+/// The largest segment that can be, in bytes.
+fn largest() -> u64 {
+    let pages: u64 = limits::number("kernel.shmall").unwrap_or(u64::MAX);
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096);
+    let all = pages.saturating_mul(page.cast_unsigned());
+    limits::number("kernel.shmmax").unwrap_or(u64::MAX).min(all)
+}
+
+/// The identifier of what a dead maker of ours left under the key; None if the
+/// key is free; anything else is in the way.
+fn abandoned(address: &SysV, key: i32) -> Result<Option<i32>> {
     if key == libc::IPC_PRIVATE {
-        return Ok(());
+        return Ok(None);
     }
-    let Ok(stat) = sys::shm::get(key, 0, 0).and_then(Stat::of) else { return Ok(()) };
+    let Ok(stat) = sys::shm::get(key, 0, 0).and_then(Stat::of) else { return Ok(None) };
     let ours = stat.raw.shm_perm.uid == nix::unistd::geteuid().as_raw();
-    if !ours || stat.state() != State::Abandoned {
-        return Err(exists(address, &stat));
-    }
-    // By identifier: whoever was faster has made one with another.
-    match sys::shm::remove(stat.id) {
-        Ok(()) | Err(Errno::EINVAL | Errno::EIDRM) => Ok(()),
-        Err(errno) => Err(Error::errno(address, errno)),
-    }
+    if ours && stat.state() == State::Abandoned { Ok(Some(stat.id)) } else { Err(exists(address, &stat)) }
 }
 
 fn exists(address: &SysV, stat: &Stat) -> Error {
-    let what = match stat.state() {
-        State::Whole => "exists already, and a System V key cannot be moved to another segment",
-        State::BeingFilled => "exists already, and is being filled",
-        State::Abandoned => "exists already, half filled by a process that died",
+    let remove = format!("ipcunlink shm:id:{} removes it", stat.id);
+    let (what, mend) = match stat.state() {
+        State::Whole if matches!(address, SysV::Id(_)) => {
+            ("exists already, and an identifier cannot be chosen", "write into it with -i".to_owned())
+        }
+        State::Whole => {
+            let mend = format!("write into it with -i, or remove it with ipcunlink shm:id:{}", stat.id);
+            ("exists already, and a System V key cannot be moved to another segment", mend)
+        }
+        State::BeingFilled => ("exists already, and is being filled", "try again when it is filled".to_owned()),
+        State::Abandoned => ("exists already, half filled by a process that died", remove),
+        State::Doubtful => ("exists already, perhaps half filled by a process that died", remove),
     };
-    Error::new(ErrorKind::Exists, address, what)
-        .mend(format!("write into it with -i, or remove it with ipcunlink shm:id:{}", stat.id))
+    Error::new(ErrorKind::Exists, address, what).mend(mend)
 }
 
 fn create(address: &SysV, key: i32, size: u64) -> Result<i32> {
     let bytes = usize::try_from(size).map_err(|_| Error::errno(address, Errno::ENOMEM))?;
     let flags = libc::IPC_CREAT | libc::IPC_EXCL | NEW.cast_signed();
     sys::shm::get(key, bytes, flags).map_err(|errno| {
-        let setting = |name: &str| {
-            let value = std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
-            value.trim().to_owned()
-        };
-        let no_room = |what: String, name: &str| {
-            Error::new(ErrorKind::NoRoom, address, what).mend(format!("raise it with sysctl kernel.{name}=N"))
-        };
+        let no_room = |what: String, name: &str| Error::new(ErrorKind::NoRoom, address, what).mend(limits::raise(name));
         match errno {
             Errno::EEXIST => {
                 let what = "exists already: somebody has just created it";
-                Error::new(ErrorKind::Exists, address, what).mend("write into it with -i, or remove it with ipcunlink")
+                Error::new(ErrorKind::Exists, address, what)
             }
             Errno::EINVAL => {
-                no_room(format!("{size} bytes are more than kernel.shmmax allows, {}", setting("shmmax")), "shmmax")
+                let name = "kernel.shmmax";
+                no_room(format!("{size} bytes are more than {name} allows, {}", limits::shown(name)), name)
             }
-            Errno::ENOSPC if segments() >= setting("shmmni").parse().unwrap_or(usize::MAX) => no_room(
-                format!("there are as many segments as kernel.shmmni allows, {}; no disk is full", setting("shmmni")),
-                "shmmni",
-            ),
-            Errno::ENOSPC => no_room(
-                format!("{size} bytes more than kernel.shmall allows in all, {} pages", setting("shmall")),
-                "shmall",
-            ),
+            Errno::ENOSPC if limits::number("kernel.shmmni").is_some_and(|limit: usize| segments() >= limit) => {
+                let name = "kernel.shmmni";
+                let limit = limits::shown(name);
+                no_room(format!("there are as many segments as {name} allows, {limit}; no disk is full"), name)
+            }
+            Errno::ENOSPC => {
+                let name = "kernel.shmall";
+                no_room(format!("{size} bytes more than {name} allows in all, {} pages", limits::shown(name)), name)
+            }
             Errno::ENOMEM => {
                 Error::new(ErrorKind::NoRoom, address, format!("there is not enough memory for {size} bytes"))
                     .mend("ask for less, or remove what is not needed with ipcunlink")
@@ -232,7 +249,7 @@ fn fill(
     spool: Option<BorrowedFd<'_>>,
     options: &PutOptions,
     watch: &mut Watch<'_>,
-) -> Result<()> {
+) -> Result<Region> {
     let region = sys::shm::attach(id, size as usize, false).map_err(|errno| Error::errno(address, errno))?;
     publish(address, id, 0)?;
     let moved = region
@@ -247,7 +264,7 @@ fn fill(
             return Err(Error::new(ErrorKind::Failure, input.shown(), "changed its size while it was read"));
         }
     }
-    Ok(())
+    Ok(region)
 }
 
 /// Set the permission bits: IPC_SET.
@@ -256,7 +273,11 @@ fn publish(address: &SysV, id: i32, mode: u32) -> Result<()> {
         Errno::EINVAL | Errno::EIDRM => Error::errno(address, Errno::EIDRM),
         errno => Error::errno(address, errno),
     };
-    let mut stat = Stat::of(id).map_err(failed)?.raw;
+    let stat = Stat::of(id).map_err(failed)?;
+    if stat.is_removed() {
+        return Err(failed(Errno::EIDRM));
+    }
+    let mut stat = stat.raw;
     stat.shm_perm.mode = mode as _;
     sys::shm::set(id, stat).map_err(failed)
 }
@@ -273,6 +294,12 @@ pub(super) fn write_in_place(
     let (stat, region) = attach(address, false, |stat| check_owner(&shown, stat.raw.shm_perm.uid, foreign))?;
     let room = super::room(&shown, stat.size(), offset)?;
     let (spool, length) = input.at_most(room, watch)?.ok_or_else(|| too_long(&shown, room))?;
+    let check_removed = |when: &str| match Stat::of(stat.id) {
+        Ok(stat) if !stat.is_removed() => Ok(()),
+        _ => Err(Error::new(ErrorKind::Gone, address, format!("was removed {when}"))),
+    };
+    // The input may have taken long.
+    check_removed("before anything was written")?;
     let from = spool.as_ref().map_or(input.fd(), |spool| spool.as_fd());
     let written = region
         .copy_in(offset, length, from, spool.is_some(), watch)
@@ -280,7 +307,8 @@ pub(super) fn write_in_place(
     if written < length {
         return Err(Error::new(ErrorKind::Failure, input.shown(), "became shorter while it was read"));
     }
-    Ok(())
+    input.check_end(spool.is_some(), watch)?;
+    check_removed("while it was written")
 }
 
 /// Find the segment, see that it is whole and that `check` agrees, attach it.
@@ -290,12 +318,17 @@ fn attach(address: &SysV, read_only: bool, check: impl Fn(&Stat) -> Result<()>) 
     match stat.state() {
         State::Whole => {}
         State::BeingFilled => {
-            return Err(Error::new(ErrorKind::Busy, address, "is being filled").mend("wait for it with shmcat --wait"));
+            return Err(Error::new(ErrorKind::Busy, address, "is being filled"));
         }
         State::Abandoned => {
             let what = "is half filled, and the process that filled it is dead";
             return Err(Error::new(ErrorKind::Unexpected, address, what)
                 .mend(format!("put it again with shmput, or remove it with ipcunlink shm:id:{id}")));
+        }
+        State::Doubtful => {
+            let what = "is perhaps half filled: it has the mode 0601 of one whose filler has just begun";
+            return Err(Error::new(ErrorKind::Unexpected, address, what)
+                .mend(format!("if it is whole, change its mode, else remove it with ipcunlink shm:id:{id}")));
         }
     }
     check(&stat)?;
@@ -335,8 +368,7 @@ impl Attached {
             Errno::EINVAL | Errno::EIDRM | Errno::ENOENT => Error::errno(&self.address, Errno::EIDRM),
             errno => Error::errno(&self.address, errno),
         };
-        let raw = Stat::of(self.id).map_err(gone)?.raw;
-        if u32::from(raw.shm_perm.mode) & SHM_DEST != 0 {
+        if Stat::of(self.id).map_err(gone)?.is_removed() {
             return Err(gone(Errno::EIDRM));
         }
         sys::shm::remove(self.id).map_err(gone)

@@ -3,14 +3,31 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod memory;
+pub(crate) mod mq;
 pub(crate) mod msg;
 pub(crate) mod process;
 pub(crate) mod sem;
 pub(crate) mod shm;
 pub(crate) mod signal;
 pub(crate) mod start;
+pub(crate) mod ticker;
 
 /// Commands of shmctl(2) and ipc(2) that the libc crate leaves out; linux/ipc.h
 /// and linux/shm.h.
 pub(crate) const IPC_SET: i32 = 1;
 pub(crate) const SHM_STAT_ANY: i32 = 15;
+
+/// SHM_STAT_ANY and its like, which need no permission, take an index into the
+/// kernel's table and tell which identifier they found there. The index is the
+/// low bits of the identifier, 15 of them, or 24 with ipcmni_extend.
+///
+/// EINVAL if the identifier is no more, or the kernel is before 4.17.
+pub(crate) fn stat_by_index<T>(id: i32, stat: impl Fn(i32) -> nix::Result<(i32, T)>) -> nix::Result<T> {
+    for bits in [15, 24] {
+        match stat(id & ((1 << bits) - 1)) {
+            Ok((found, stat)) if found == id => return Ok(stat),
+            _ => {}
+        }
+    }
+    Err(nix::errno::Errno::EINVAL)
+}

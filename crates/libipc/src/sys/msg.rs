@@ -1,9 +1,14 @@
-//! System V message queues: msgget(2), msgctl(2).
+//! System V message queues: msgget(2), msgctl(2), msgsnd(2), msgrcv(2).
 
+use std::mem::MaybeUninit;
 use std::ptr;
 
 use nix::errno::Errno;
-use nix::libc::{self, c_int};
+use nix::libc::{self, c_int, c_long, msqid_ds};
+
+/// Constants that the libc crate leaves out; linux/msg.h.
+pub(crate) const MSG_STAT_ANY: c_int = 13;
+pub(crate) const MSG_COPY: c_int = 0o40000;
 
 /// msgget(2).
 pub(crate) fn get(key: i32, flags: c_int) -> nix::Result<i32> {
@@ -15,4 +20,72 @@ pub(crate) fn get(key: i32, flags: c_int) -> nix::Result<i32> {
 pub(crate) fn remove(id: i32) -> nix::Result<()> {
     // SAFETY: IPC_RMID does not use the third argument.
     Errno::result(unsafe { libc::msgctl(id, libc::IPC_RMID, ptr::null_mut()) }).map(drop)
+}
+
+/// msgctl(2) with IPC_STAT, or with MSG_STAT_ANY, whose argument is an index
+/// into the kernel's table and whose value is the identifier found there.
+pub(crate) fn stat(id_or_index: i32, command: c_int) -> nix::Result<(i32, msqid_ds)> {
+    let mut stat = MaybeUninit::<msqid_ds>::zeroed();
+    // SAFETY: `stat` is valid to be written, and large enough for both commands.
+    let id = Errno::result(unsafe { libc::msgctl(id_or_index, command, stat.as_mut_ptr()) })?;
+    // SAFETY: the call succeeded and has filled it.
+    Ok((id, unsafe { stat.assume_init() }))
+}
+
+/// The structure of msgsnd and msgrcv: a type, then the text.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    /// Longs, so that the type is aligned; the text begins at the second.
+    longs: Vec<c_long>,
+    text: usize,
+}
+
+const LONG: usize = size_of::<c_long>();
+
+impl Buffer {
+    /// Room for a text of so many bytes.
+    pub(crate) fn new(room: usize) -> Self {
+        Buffer { longs: vec![0; 1 + room.div_ceil(LONG)], text: 0 }
+    }
+
+    pub(crate) fn room(&self) -> usize {
+        (self.longs.len() - 1) * LONG
+    }
+
+    pub(crate) fn kind(&self) -> c_long {
+        self.longs[0]
+    }
+
+    pub(crate) fn text(&self) -> &[u8] {
+        let from = self.longs[1..].as_ptr().cast();
+        // SAFETY: `text` is at most `room`, all of which is initialised memory
+        // of our own that lives as long as `self` is borrowed.
+        unsafe { std::slice::from_raw_parts(from, self.text) }
+    }
+
+    /// Set type and text; the text must fit the room.
+    pub(crate) fn set(&mut self, kind: c_long, text: &[u8]) {
+        assert!(text.len() <= self.room(), "the caller has checked the size");
+        self.longs[0] = kind;
+        let into = self.longs[1..].as_mut_ptr().cast::<u8>();
+        // SAFETY: checked above to fit, and a borrowed text cannot overlap what
+        // we borrow mutably.
+        unsafe { ptr::copy_nonoverlapping(text.as_ptr(), into, text.len()) };
+        self.text = text.len();
+    }
+
+    /// msgsnd(2).
+    pub(crate) fn send(&self, id: i32, flags: c_int) -> nix::Result<()> {
+        // SAFETY: the buffer holds a type and `text` bytes after it.
+        Errno::result(unsafe { libc::msgsnd(id, self.longs.as_ptr().cast(), self.text, flags) }).map(drop)
+    }
+
+    /// msgrcv(2): `kind` is its third argument, a type or what `flags` make of it.
+    pub(crate) fn receive(&mut self, id: i32, kind: c_long, flags: c_int) -> nix::Result<()> {
+        let room = self.room();
+        // SAFETY: the buffer has space for a type and `room` bytes.
+        let n = unsafe { libc::msgrcv(id, self.longs.as_mut_ptr().cast(), room, kind, flags) };
+        self.text = Errno::result(n)?.cast_unsigned();
+        Ok(())
+    }
 }

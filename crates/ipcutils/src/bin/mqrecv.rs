@@ -1,0 +1,6 @@
+//! See mqrecv(1).
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    ipcutils::app::main::<ipcutils::tools::mqrecv::Args>(env!("CARGO_BIN_NAME"))
+}

@@ -1,0 +1,103 @@
+//! How received messages are written: raw, ended by a byte, or as JSON.
+
+use std::os::fd::BorrowedFd;
+
+use base64::Engine;
+use libipc::copy;
+use libipc::{Address, Error, ErrorKind, Result, shm};
+
+/// The form of a message on standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The body, nothing added.
+    Raw,
+    /// The body and this byte.
+    Ended(u8),
+    /// An object a line.
+    Json,
+}
+
+/// A message as JSON: the body as text, or as base64 where it is not UTF-8.
+#[derive(serde::Serialize)]
+struct Json<'a> {
+    address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<i64>,
+    length: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
+}
+
+/// Messages on their way to standard output.
+#[derive(Debug)]
+pub struct Output<'fd> {
+    fd: BorrowedFd<'fd>,
+    format: Format,
+    /// Whether what cannot be written is lost, or only a copy.
+    taken: bool,
+    buffer: Vec<u8>,
+    /// Where in the buffer each message ends.
+    ends: Vec<usize>,
+}
+
+impl<'fd> Output<'fd> {
+    /// So much is collected before it is written.
+    const ENOUGH: usize = 64 * 1024;
+
+    /// To this descriptor. A pipe is not enlarged: what lies in it is lost with
+    /// its reader.
+    pub fn new(fd: BorrowedFd<'fd>, format: Format, taken: bool) -> Self {
+        Output { fd, format, taken, buffer: Vec::new(), ends: Vec::new() }
+    }
+
+    /// Take a message; it is written by the next [`Output::flush`] at the latest.
+    pub fn put(&mut self, address: &Address, body: &[u8], number: i64) -> Result<()> {
+        match self.format {
+            Format::Raw => self.buffer.extend_from_slice(body),
+            Format::Ended(end) => {
+                self.buffer.extend_from_slice(body);
+                self.buffer.push(end);
+            }
+            Format::Json => {
+                let sysv = matches!(address, Address::SysV(_));
+                let text = std::str::from_utf8(body).ok();
+                let json = Json {
+                    address: address.to_string(),
+                    priority: (!sysv).then_some(number),
+                    r#type: sysv.then_some(number),
+                    length: body.len(),
+                    body: text,
+                    base64: text.is_none().then(|| base64::engine::general_purpose::STANDARD.encode(body)),
+                };
+                serde_json::to_writer(&mut self.buffer, &json)
+                    .map_err(|error| Error::new(ErrorKind::Failure, address, error.to_string()))?;
+                self.buffer.push(b'\n');
+            }
+        }
+        self.ends.push(self.buffer.len());
+        if self.buffer.len() >= Self::ENOUGH { self.flush() } else { Ok(()) }
+    }
+
+    /// Write what has been taken.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Failure`], and how many messages are lost by it.
+    pub fn flush(&mut self) -> Result<()> {
+        let written = copy::write_all(self.fd, &self.buffer, None);
+        let result = written.map_err(|(written, errno)| {
+            let lost = self.ends.iter().filter(|&&end| end > written).count();
+            let what = match self.taken {
+                true => format!("{}; messages taken from the queue and lost: {lost}", errno.desc()),
+                false => errno.desc().to_owned(),
+            };
+            Error::new(ErrorKind::Failure, shm::OUTPUT, what)
+        });
+        self.buffer.clear();
+        self.ends.clear();
+        result
+    }
+}

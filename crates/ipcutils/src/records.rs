@@ -1,0 +1,134 @@
+//! A byte stream into records, each ended by one byte, without holding more
+//! than one record and a block.
+
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+
+use libipc::copy::{self, STEP};
+use libipc::{Error, ErrorKind, Result};
+
+/// The records of an input.
+#[derive(Debug)]
+pub struct Records<'fd> {
+    fd: BorrowedFd<'fd>,
+    end: u8,
+    longest: usize,
+    buffer: Vec<u8>,
+    /// What of the buffer has been read and not been given out.
+    begin: usize,
+    filled: usize,
+    at_end: bool,
+}
+
+impl<'fd> Records<'fd> {
+    /// Records of `fd` that end with the byte `end`, the last perhaps without.
+    /// One longer than `longest` bytes is cut to a byte more than that, for the
+    /// caller to refuse.
+    pub fn new(fd: BorrowedFd<'fd>, end: u8, longest: usize) -> Self {
+        copy::enlarge_pipe(fd);
+        // A whole record must fit, with its end.
+        let room = longest.saturating_add(1).max(STEP);
+        Records { fd, end, longest, buffer: vec![0; room], begin: 0, filled: 0, at_end: false }
+    }
+
+    /// The next record without its end; None after the last.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Failure`] if it cannot be read.
+    #[allow(clippy::should_implement_trait)] // it lends from its buffer
+    pub fn next(&mut self) -> Result<Option<&[u8]>> {
+        let mut searched = 0;
+        loop {
+            let unread = &self.buffer[self.begin..self.filled];
+            if let Some(at) = memchr::memchr(self.end, &unread[searched..]) {
+                let record = self.begin..self.begin + searched + at;
+                self.begin = record.end + 1;
+                return Ok(Some(self.give(record)));
+            }
+            searched = unread.len();
+            if searched > self.longest || self.at_end {
+                let record = self.begin..self.filled;
+                self.begin = self.filled;
+                return Ok((!record.is_empty()).then(|| self.give(record)));
+            }
+            if self.filled == self.buffer.len() {
+                self.buffer.copy_within(self.begin.., 0);
+                self.filled -= self.begin;
+                self.begin = 0;
+            }
+            let n = copy::read(self.fd, &mut self.buffer[self.filled..])
+                .map_err(|errno| Error::new(ErrorKind::Failure, "standard input", errno.desc()))?;
+            self.filled += n;
+            self.at_end = n == 0;
+        }
+    }
+
+    fn give(&self, record: Range<usize>) -> &[u8] {
+        let end = record.end.min(record.start.saturating_add(self.longest).saturating_add(1));
+        &self.buffer[record.start..end]
+    }
+}
+
+/// The whole input, if it has at most `longest` bytes; a byte more if it is longer.
+pub fn whole(fd: BorrowedFd<'_>, longest: usize) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut block = vec![0; longest.saturating_add(1).min(STEP)];
+    while bytes.len() <= longest {
+        match copy::read(fd, &mut block) {
+            Ok(0) => break,
+            Ok(n) => bytes.extend_from_slice(&block[..n]),
+            Err(errno) => return Err(Error::new(ErrorKind::Failure, "standard input", errno.desc())),
+        }
+    }
+    bytes.truncate(longest.saturating_add(1));
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Seek, Write};
+    use std::os::fd::AsFd;
+
+    /// The records of `input`, and whether one was too long.
+    fn split(input: &[u8], longest: usize) -> (Vec<Vec<u8>>, bool) {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(input).unwrap();
+        file.rewind().unwrap();
+        let mut records = Records::new(file.as_fd(), b'\n', longest);
+        let mut found = Vec::new();
+        loop {
+            match records.next() {
+                Ok(Some(record)) if record.len() > longest => return (found, true),
+                Ok(Some(record)) => found.push(record.to_vec()),
+                Ok(None) => return (found, false),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn records_with_and_without_a_last_end() {
+        let lines = |lines: &[&str]| (lines.iter().map(|line| line.as_bytes().to_vec()).collect(), false);
+        assert_eq!(split(b"", 10), lines(&[]));
+        assert_eq!(split(b"\n", 10), lines(&[""]));
+        assert_eq!(split(b"a", 10), lines(&["a"]));
+        assert_eq!(split(b"a\n\nb\n", 10), lines(&["a", "", "b"]));
+        assert_eq!(split(b"a\n\nb", 1), lines(&["a", "", "b"]));
+        assert_eq!(split(b"a\nbc\nd\n", 1), (vec![b"a".to_vec()], true));
+        assert_eq!(split(b"\n\n", 0), lines(&["", ""]));
+        assert_eq!(split(b"a", 0), (vec![], true));
+    }
+
+    #[test]
+    fn records_across_the_ends_of_blocks() {
+        for length in [STEP - 1, STEP, STEP + 1, 3 * STEP / 2] {
+            let long = vec![b'x'; length];
+            let input = [b"first".as_slice(), &long, &long, b"last"].join(&b'\n');
+            let (found, too_long) = split(&input, length);
+            assert!(!too_long);
+            assert_eq!(found, [b"first".to_vec(), long.clone(), long, b"last".to_vec()]);
+            assert!(split(&input, length - 1).1);
+        }
+    }
+}

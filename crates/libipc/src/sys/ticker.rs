@@ -1,0 +1,88 @@
+//! A repeating timer whose signal makes blocking calls return EINTR.
+
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::libc::{self, c_int};
+
+extern "C" fn noticed(_signal: c_int) {}
+
+/// The last real-time signal: nobody else is likely to use it.
+fn signal() -> c_int {
+    libc::SIGRTMAX()
+}
+
+/// A timer of this thread that ticks; dropping it gives disposition and mask of
+/// its signal back as they were.
+#[derive(Debug)]
+pub(crate) struct Timer {
+    timer: libc::timer_t,
+    old_mask: libc::sigset_t,
+    old_action: libc::sigaction,
+}
+
+impl Timer {
+    /// The handler does nothing, and without SA_RESTART no call is restarted.
+    pub(crate) fn new() -> nix::Result<Self> {
+        // SAFETY: the structure is plain integers and pointers, for which
+        // zeroes are valid: no flags, an empty mask.
+        let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+        action.sa_sigaction = noticed as extern "C" fn(c_int) as usize;
+        let mut old_action = action;
+        // SAFETY: both structures are valid, and the handler is safe at any
+        // moment, as it does nothing.
+        Errno::result(unsafe { libc::sigaction(signal(), &raw const action, &raw mut old_action) })?;
+        // The mask of an action whose bits are zero is the empty set.
+        let (mut mask, mut old_mask) = (action.sa_mask, action.sa_mask);
+        // SAFETY: `mask` is a valid set.
+        let _ = unsafe { libc::sigaddset(&raw mut mask, signal()) };
+        // SAFETY: both sets are valid.
+        let _ = unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const mask, &raw mut old_mask) };
+        // SAFETY: the structure is plain integers and pointers, for which
+        // zeroes are valid.
+        let mut event: libc::sigevent = unsafe { MaybeUninit::zeroed().assume_init() };
+        event.sigev_notify = libc::SIGEV_THREAD_ID;
+        event.sigev_signo = signal();
+        // SAFETY: takes nothing.
+        event.sigev_notify_thread_id = unsafe { libc::gettid() };
+        let mut timer = ptr::null_mut();
+        // SAFETY: `event` is valid to be read and `timer` to be written.
+        let created = unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) };
+        if created == -1 {
+            restore(&old_mask, &old_action);
+            return Err(Errno::last());
+        }
+        Ok(Timer { timer, old_mask, old_action })
+    }
+
+    /// Tick after `first`, then again after each `interval`.
+    pub(crate) fn set(&self, first: Duration, interval: Duration) -> nix::Result<()> {
+        let spec = libc::itimerspec { it_value: timespec(first), it_interval: timespec(interval) };
+        // SAFETY: the timer lives until drop, `spec` is valid to be read.
+        Errno::result(unsafe { libc::timer_settime(self.timer, 0, &raw const spec, ptr::null_mut()) }).map(drop)
+    }
+}
+
+/// Not zero, which would disarm.
+fn timespec(duration: Duration) -> libc::timespec {
+    let duration = duration.max(Duration::from_nanos(1));
+    libc::timespec { tv_sec: duration.as_secs() as libc::time_t, tv_nsec: duration.subsec_nanos() as _ }
+}
+
+fn restore(mask: &libc::sigset_t, action: &libc::sigaction) {
+    // SAFETY: the set is one that the kernel gave us.
+    let _ = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, ptr::null_mut()) };
+    // SAFETY: the action is one that the kernel gave us.
+    let _ = unsafe { libc::sigaction(signal(), action, ptr::null_mut()) };
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        // Deleted before the handler goes: no tick can come after it.
+        // SAFETY: created in `new`, deleted here alone.
+        let _ = unsafe { libc::timer_delete(self.timer) };
+        restore(&self.old_mask, &self.old_action);
+    }
+}

@@ -1,0 +1,311 @@
+//! Senders and receivers that wait at System V queues: rows B14, B16, M4 and
+//! M16, deadlines, signals and death.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::util::{Running, Test, rounds, wait_until};
+
+/// A receiver's and a sender's command line, neither of which can go on: an
+/// empty queue, and one whose msg_qbytes has shrunk to what is in it.
+fn stuck(t: &Test) -> [Vec<String>; 2] {
+    let (empty, full) = (t.key(), t.key());
+    let shrink = format!(
+        "$i = msgget({full}, 0); msgctl($i, 2, $d) or die $!;
+        substr($d, 88, 8) = pack('L!', 10); msgctl($i, 1, $d) or die $!"
+    );
+    t.bash(&format!("mqsend -c -l {empty} </dev/null; mqsend -c {full} 0123456789")).run().ok();
+    t.cmd("perl").args(["-e", &shrink]).run().ok();
+    [vec!["mqrecv".into(), empty], vec!["mqsend".into(), full, "x".into()]]
+}
+
+/// Start one with these options, and wait until it waits.
+fn start(t: &Test, line: &[String], options: &[&str]) -> Running {
+    let running = t.cmd(&line[0]).args(options).args(&line[1..]).spawn();
+    running.wait_blocked();
+    running
+}
+
+fn remove(t: &Test, line: &[String]) {
+    t.cmd("ipcunlink").args([format!("mq:{}", line[1])]).run().ok();
+}
+
+#[test]
+fn b14_removed_while_blocked() {
+    let t = Test::new();
+    for options in [&[][..], &["-w", "1000"], &["-E", "9"]] {
+        for line in stuck(&t) {
+            let waiting = start(&t, &line, options);
+            let begin = Instant::now();
+            remove(&t, &line);
+            waiting.output().says(6, &format!("{}: key:{}: was removed meanwhile", line[0], line[1]));
+            assert!(begin.elapsed() < Duration::from_secs(20), "{line:?}");
+        }
+    }
+}
+
+#[test]
+fn b14_removed_and_made_again_is_another() {
+    let t = Test::new();
+    let [line, _] = stuck(&t);
+    let waiting = start(&t, &line, &["-f"]);
+    t.bash(&format!("ipcunlink mq:{0} && mqsend -c {0} new", line[1])).run().ok();
+    waiting.output().says(6, "was removed meanwhile");
+    assert_eq!(t.cmd("mqrecv").args(&line[1..]).run().text(), "new");
+}
+
+#[test]
+fn b14_removed_between_two_messages() {
+    let t = Test::new();
+    let key = t.key();
+    let mut sender = t.cmd("mqsend").args(["-c", "-l", &key]).spawn_open();
+    sender.write(b"1\n2\n");
+    wait_until("it has sent", || t.cmd("mqrecv").args(["-n", &key]).run().stdout == b"2");
+    remove(&t, &["mqsend".into(), key.clone()]);
+    sender.write(b"3\n");
+    sender.output().says(6, "was removed meanwhile; messages sent: 2");
+}
+
+#[test]
+fn m16_many_receivers_and_one_removal() {
+    let t = Test::new();
+    let [line, _] = stuck(&t);
+    let script = "for i in {1..200}; do mqrecv $0 2>>err & pids+=($!); done
+        for pid in ${pids[*]}; do
+            until read -r _ name state _ </proc/$pid/stat && [ \"$name $state\" = '(mqrecv) S' ]; do :; done
+        done
+        ipcunlink mq:$0
+        for pid in ${pids[*]}; do wait $pid; echo $?; done | sort | uniq -c | xargs; grep -c 'was removed meanwhile$' err";
+    // wait knows only children of the same shell.
+    let script = script.replace("done | sort | uniq -c | xargs", "done >ends; sort ends | uniq -c | xargs");
+    assert_eq!(t.cmd("bash").args(["-c", &script, &line[1]]).run().text(), "200 6\n200");
+}
+
+#[test]
+fn b16_stop_and_continue_change_nothing() {
+    let t = Test::new();
+    let [receiver, sender] = stuck(&t);
+    for options in [&[][..], &["-w", "1000"]] {
+        let (receives, sends) = (start(&t, &receiver, options), start(&t, &sender, options));
+        for _ in 0..3 {
+            for one in [&receives, &sends] {
+                one.kill(Signal::SIGSTOP);
+                wait_until("it is stopped", || one.state() == 'T');
+                one.kill(Signal::SIGCONT);
+                one.wait_blocked();
+            }
+        }
+        t.cmd("mqsend").args([&receiver[1], "hello"]).run().ok();
+        assert_eq!(receives.output().text(), "hello");
+        assert_eq!(t.cmd("mqrecv").args([&sender[1]]).run().text(), "0123456789");
+        sends.output().ok();
+        assert_eq!(t.cmd("mqrecv").args([&sender[1]]).run().text(), "x");
+        t.cmd("mqsend").args([&sender[1], "0123456789"]).run().ok();
+    }
+}
+
+/// The time that it is stopped counts, and a stop does not begin it anew.
+#[test]
+fn b16_stop_and_continue_leave_the_deadline() {
+    let t = Test::new();
+    let limit = Duration::from_secs(2);
+    let begin = Instant::now();
+    let waiting: Vec<_> = stuck(&t).iter().map(|line| start(&t, line, &["-w", "2"])).collect();
+    for one in &waiting {
+        one.kill(Signal::SIGSTOP);
+    }
+    let stopped = Instant::now();
+    wait_until("the deadline has passed", || stopped.elapsed() > limit);
+    for one in waiting {
+        one.kill(Signal::SIGCONT);
+        let ended = Instant::now();
+        one.output().says(124, "the timeout has passed");
+        // Were the wait begun anew, it would take the whole time again.
+        assert!(ended.elapsed() < limit, "{:?}", begin.elapsed());
+    }
+}
+
+#[test]
+fn m4_b16_a_signal_ends_the_wait() {
+    let t = Test::new();
+    let lines = stuck(&t);
+    for options in [&["-E", "9"][..], &["-w", "1000"]] {
+        for line in &lines {
+            for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGALRM] {
+                let waiting = start(&t, line, options);
+                waiting.kill(signal);
+                let output = waiting.output();
+                let expected = (128 + signal as i32, "", 0);
+                assert_eq!((output.status, output.stderr.as_str(), output.stdout.len()), expected, "{line:?}");
+            }
+        }
+    }
+    // Nothing half done: each queue has what it had.
+    t.cmd("mqrecv").args(["-n", &lines[0][1]]).run().fails(75);
+    assert_eq!(t.cmd("mqrecv").args(["--drain", &lines[1][1]]).run().text(), "0123456789");
+}
+
+#[test]
+fn the_timeout() {
+    let t = Test::new();
+    for line in stuck(&t) {
+        for (args, status, least) in [
+            (&["-w", ".2"][..], 124, 200),
+            (&["-w", "150ms"], 124, 150),
+            (&["-w", "0.000001"], 124, 0),
+            (&["--timeout=0.01", "--busy-status=255"], 255, 10),
+        ] {
+            let begin = Instant::now();
+            let output = t.cmd(&line[0]).args(args).args(&line[1..]).run();
+            assert!(begin.elapsed() >= Duration::from_millis(least), "{args:?}");
+            output.says(status, ", and the timeout has passed");
+        }
+        for word in ["", "-1", "+1", "x", "1x", "nan"] {
+            t.cmd(&line[0]).args([&format!("--timeout={word}")]).args(&line[1..]).run().says(2, "is no duration");
+        }
+    }
+}
+
+/// Longer than some clocks can tell.
+#[test]
+fn the_longest_timeouts_wait() {
+    let t = Test::new();
+    let [line, _] = stuck(&t);
+    for timeout in ["100d", "9223372036s", "9999999999999", "106751991167d"] {
+        let waiting = start(&t, &line, &["-w", timeout]);
+        t.cmd("mqsend").args([&line[1], timeout]).run().ok();
+        assert_eq!(waiting.output().text(), timeout);
+    }
+}
+
+/// The first shot of a timer may come before the call is entered.
+#[test]
+fn tiny_timeouts_never_hang() {
+    let t = Test::new();
+    let n = rounds(300);
+    let script = "n=$1; shift; for ((i = 0; i < n; i++)); do
+            \"$1\" -w .00$((i % 2))$((RANDOM % 10))1 \"${@:2}\" 2>/dev/null; [ $? = 124 ] || echo $i $?
+        done";
+    let [receiver, sender] = stuck(&t);
+    // Both at once; the limit is far off, for a hang alone.
+    let run = |line: &[String], n: usize| {
+        let n = n.to_string();
+        t.cmd("timeout").args(["100", "bash", "-c", script, "tiny", &n]).args(line).spawn()
+    };
+    for running in [run(&receiver, n), run(&sender, n / 3)] {
+        assert_eq!(running.output().text(), "");
+    }
+}
+
+#[test]
+fn the_last_real_time_signal_ignored_or_blocked_at_the_start() {
+    let t = Test::new();
+    for line in stuck(&t) {
+        for how in [&["--ignore-signal=64"][..], &["--block-signal=64"], &["--ignore-signal=64", "--block-signal=64"]] {
+            let begin = Instant::now();
+            let run = t.cmd("env").args(how).args([&line[0], "-w", ".05"]).args(&line[1..]).run();
+            assert!(begin.elapsed() >= Duration::from_millis(50), "{how:?}");
+            run.says(124, "the timeout has passed");
+        }
+    }
+}
+
+/// Neither swallowed nor taken for our own timer.
+#[test]
+fn an_alarm_from_before_exec_ends_the_wait() {
+    let t = Test::new();
+    let lines = stuck(&t);
+    let with = |options: &'static [&'static str]| lines.iter().map(move |line| (line, options));
+    let all: Vec<_> = with(&[])
+        .chain(with(&["-w", "1000"]))
+        .map(|(line, options)| {
+            let perl = t.cmd("perl").args(["-e", "alarm 1; exec @ARGV", &line[0]]);
+            perl.args(options).args(&line[1..]).spawn()
+        })
+        .collect();
+    for one in all {
+        let output = one.output();
+        assert_eq!((output.status, output.stderr.as_str()), (142, ""), "{output:?}");
+    }
+}
+
+/// timer_create(2) says EAGAIN, which tells a user nothing.
+#[test]
+fn without_a_timer_the_limit_is_named() {
+    let t = Test::new();
+    for line in stuck(&t) {
+        let script = "ulimit -i 0; exec \"$0\" -w .1 \"$@\"";
+        let message = t.cmd("bash").args(["-c", script]).args(&line).run().fails(9);
+        assert!(message.contains("ulimit -i") || message.contains("RLIMIT_SIGPENDING"), "{message}");
+    }
+}
+
+#[test]
+fn a_receiver_of_one_type_sleeps_through_others() {
+    let t = Test::new();
+    let [line, _] = stuck(&t);
+    for (option, other, wanted) in [("--type=5", "4", "5"), ("--except=5", "5", "6"), ("--up-to=5", "6", "5")] {
+        let waiting = start(&t, &line, &[option, "-w", "1000"]);
+        t.cmd("mqsend").args(["-t", other, &line[1], "other"]).run().ok();
+        waiting.wait_blocked();
+        t.cmd("mqsend").args(["-t", wanted, &line[1], "wanted"]).run().ok();
+        assert_eq!(waiting.output().text(), "wanted", "{option}");
+        assert_eq!(t.cmd("mqrecv").args([&line[1]]).run().text(), "other", "{option}");
+    }
+}
+
+/// Messages are put out before the next is waited for.
+#[test]
+fn follow_gives_each_message_at_once() {
+    let t = Test::new();
+    let [line, _] = stuck(&t);
+    let mut waiting = start(&t, &line, &["-f", "-l"]);
+    let mut stdout = std::io::BufReader::new(waiting.child.stdout.take().unwrap());
+    for i in 0..5 {
+        t.cmd("mqsend").args([&line[1], &i.to_string()]).run().ok();
+        let mut got = String::new();
+        std::io::BufRead::read_line(&mut stdout, &mut got).unwrap();
+        assert_eq!(got, format!("{i}\n"));
+    }
+    waiting.wait_blocked();
+}
+
+/// Senders and receivers die at any moment: what comes out is whole, in order
+/// and comes once.
+#[test]
+fn kill_9_leaves_messages_whole_and_at_most_once() {
+    let t = Test::new();
+    let key = t.key();
+    let script = "mqsend -c -l $0 </dev/null
+        for ((i = 0; i < $1; i++)); do
+            seq -f \"$i-%.0f-$(printf %900s x | tr ' ' x)\" 9999999 2>/dev/null |
+                timeout -s KILL .0$((RANDOM % 5 + 1)) mqsend -l $0 & sender=$!
+            timeout -s KILL .0$((RANDOM % 3 + 1)) mqrecv -l -f $0 >out.$i.a
+            timeout -s KILL .0$((RANDOM % 3 + 1)) mqrecv -l -f $0 >out.$i.b
+            wait $sender
+        done 2>/dev/null
+        mqsend -n $0 last || { mqrecv --drain -l $0 >out.x; mqsend -n $0 last; }
+        mqrecv --drain -l $0 >out.y";
+    let n = rounds(15);
+    t.cmd("timeout").args(["200", "bash", "-c", script, &key, &n.to_string()]).run().ok();
+    let body = format!("-{}", "x".repeat(900));
+    let mut seen = BTreeSet::new();
+    for file in crate::util::entries(t.path("")).into_iter().filter(|name| name.starts_with("out.")) {
+        let text = std::fs::read_to_string(t.path(&file)).unwrap();
+        let mut before = (0, 0);
+        // The write of one that was killed may have ended anywhere.
+        for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n') && *line != "last\n") {
+            let number = line.trim_end().strip_suffix(&body).and_then(|number| number.split_once('-'));
+            let (round, count) = number.unwrap_or_else(|| panic!("{file}: not whole: {line:?}"));
+            let now: (u32, u32) = (round.parse().unwrap(), count.parse().unwrap());
+            assert!(now > before, "{file}: {now:?} after {before:?}");
+            assert!(seen.insert(now), "{file}: twice: {now:?}");
+            before = now;
+        }
+    }
+    let last = std::fs::read_to_string(t.path("out.y")).unwrap();
+    assert!(last.ends_with("last\n"), "{last}");
+    assert!(!seen.is_empty());
+}
