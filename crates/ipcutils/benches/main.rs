@@ -19,6 +19,7 @@ fn main() {
     bench.segments_out();
     bench.segments_in();
     bench.memory();
+    bench.queues();
     bench.start();
     for peer in bench.missing.borrow().iter() {
         println!("\nmissing, so not measured: {peer}");
@@ -77,11 +78,16 @@ impl Bench {
     /// Medians of ours and the peer's times, taken in turns after a round of
     /// each that does not count.
     fn compare(&self, ours: impl Fn(), peer: impl Fn()) -> (Duration, Duration) {
+        self.compare_after(|| {}, ours, peer)
+    }
+
+    /// The same with `before` each, which is not timed.
+    fn compare_after(&self, before: impl Fn(), ours: impl Fn(), peer: impl Fn()) -> (Duration, Duration) {
         let mut times = (Vec::new(), Vec::new());
         for round in 0..=self.rounds {
-            self.warm();
+            before();
             let mine = time(&ours);
-            self.warm();
+            before();
             let theirs = time(&peer);
             if round > 0 {
                 times.0.push(mine);
@@ -118,7 +124,8 @@ impl Bench {
     fn segments_in(&self) {
         let fresh = || drop(std::fs::remove_file(self.segment()));
         let content = noise(self.size);
-        let (ours, peer) = self.compare(
+        let (ours, peer) = self.compare_after(
+            || self.warm(),
             || {
                 fresh();
                 feed(self.tool("shmput").arg(&self.name), &content);
@@ -133,7 +140,8 @@ impl Bench {
         std::fs::write(&file, &content).unwrap();
         drop(content);
         if self.has("dd") {
-            let (ours, peer) = self.compare(
+            let (ours, peer) = self.compare_after(
+                || self.warm(),
                 || {
                     fresh();
                     run(self.tool("shmput").arg(&self.name).arg(&file));
@@ -180,6 +188,63 @@ impl Bench {
         assert!(cat.wait().unwrap().success());
         memory_row("shmcat", total, peak);
         std::fs::remove_file(self.segment()).unwrap();
+    }
+
+    /// Lines through a queue: from a file by one process to a file by another,
+    /// beside a C program that sends and receives and does nothing else, and
+    /// beside python.
+    fn queues(&self) {
+        let messages = self.size / 2147; // a million for the usual size
+        let input = self.dir.path().join("lines");
+        let line = "x".repeat(64) + "\n";
+        std::fs::write(&input, line.repeat(messages)).unwrap();
+        let output = self.dir.path().join("out");
+        let key = format!("key:{}", std::process::id());
+        for (api, address) in [("POSIX", &self.name), ("System V", &key)] {
+            let ours = || {
+                run(self.tool("mqsend").args(["-c", address, ""]));
+                run(self.tool("mqrecv").arg(address));
+                let count = messages.to_string();
+                let mut recv = self.tool("mqrecv");
+                recv.args(["-l", "--count", &count, address]).stdout(std::fs::File::create(&output).unwrap());
+                let mut recv = recv.spawn().unwrap();
+                let mut send = self.tool("mqsend");
+                send.args(["-l", address]).stdin(std::fs::File::open(&input).unwrap());
+                assert!(send.status().unwrap().success() && recv.wait().unwrap().success());
+                run(self.tool("ipcunlink").arg(format!("mq:{address}")));
+                assert_eq!(std::fs::metadata(&output).unwrap().len(), (messages * line.len()) as u64);
+            };
+            let interface = if api == "POSIX" { "posix" } else { "sysv" };
+            if let Some(c) = self.compile("queue", include_str!("queue.c")) {
+                let (ours, peer) =
+                    self.compare(ours, || run(Command::new(&c).args([interface, &messages.to_string()])));
+                row(&format!("{messages} messages, {api}, a C loop"), ours, peer, "0.9 of its rate", speedup);
+            }
+            let module = if api == "POSIX" { "posix_ipc" } else { "sysv_ipc" };
+            let python = |code: &str| {
+                let mut python = Command::new("python3");
+                python.args(["-c", code, &messages.to_string()]).arg(&input).arg(&output).stderr(Stdio::null());
+                python
+            };
+            if python(&format!("import {module}")).status().is_ok_and(|status| status.success()) {
+                let script = include_str!("queue.py");
+                let (ours, peer) = self.compare(ours, || run(python(script).arg(interface)));
+                row(&format!("{messages} messages, {api}, python's {module}"), ours, peer, "above its rate", speedup);
+            } else {
+                self.missing.borrow_mut().push(module.to_owned());
+            }
+        }
+    }
+
+    /// A C program, compiled; None, and noted, without a compiler.
+    fn compile(&self, name: &str, source: &str) -> Option<PathBuf> {
+        if !self.has("cc") {
+            return None;
+        }
+        let (program, file) = (self.dir.path().join(name), self.dir.path().join(format!("{name}.c")));
+        std::fs::write(&file, source).unwrap();
+        assert!(Command::new("cc").arg("-O2").arg("-o").arg(&program).arg(&file).status().unwrap().success());
+        Some(program)
     }
 
     /// What it takes to start a tool.

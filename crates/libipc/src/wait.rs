@@ -78,16 +78,16 @@ pub enum Limit {
     Forever,
 }
 
-/// A [`Limit`] for calls that know no deadline, or only one on a clock that can
-/// be set.
+/// A [`Limit`], also for calls that know no deadline: those of System V queues.
 ///
 /// A timer of this thread interrupts such a call: the call then returns EINTR,
-/// and whoever made it looks at the deadline and at the object. The timer
+/// and whoever made it looks at the deadline. The timer
 /// repeats, as a tick that comes just before the call would be lost. Its signal
 /// is the last real-time one; disposition and mask are given back at the end.
 #[derive(Debug)]
 pub struct Patience {
     limit: Limit,
+    tries: u32,
     deadline: Deadline,
     timer: Option<sys::ticker::Timer>,
 }
@@ -98,7 +98,33 @@ impl Patience {
 
     /// Nothing happens before a call has to wait.
     pub fn new(limit: Limit) -> Self {
-        Patience { limit, deadline: Deadline::NEVER, timer: None }
+        Patience { limit, tries: 1, deadline: Deadline::NEVER, timer: None }
+    }
+
+    /// For one of a stream of calls: try some times, making room for others in
+    /// between, before waiting or giving up. Where the other side is at work,
+    /// that costs less than to fall asleep and be woken.
+    #[must_use]
+    pub fn in_a_stream(self) -> Self {
+        Patience { tries: 50, ..self }
+    }
+
+    /// Call without waiting until it is done, or has been tried often enough.
+    pub(crate) fn try_first<T>(
+        &self,
+        busy: impl Fn(Errno) -> bool,
+        mut call: impl FnMut() -> nix::Result<T>,
+    ) -> nix::Result<Option<T>> {
+        for left in (0..self.tries).rev() {
+            match call() {
+                Err(errno) if busy(errno) || errno == Errno::EINTR => {}
+                other => return other.map(Some),
+            }
+            if left > 0 {
+                std::thread::yield_now();
+            }
+        }
+        Ok(None)
     }
 
     /// A new wait begins: the error that ends it at once, if it may not last.
@@ -119,14 +145,10 @@ impl Patience {
         Ok(())
     }
 
-    /// See to it that a blocking call returns EINTR at the deadline, and after
-    /// `longest` in any case, if given.
-    pub(crate) fn arm(&mut self, object: &str, longest: Option<Duration>) -> Result<()> {
-        let first = match (self.deadline.left(), longest) {
-            (Some(left), Some(longest)) => left.min(longest),
-            (Some(only), None) | (None, Some(only)) => only,
-            (None, None) => return Ok(()),
-        };
+    /// See to it that a blocking call returns EINTR at the deadline, if there is
+    /// one.
+    pub(crate) fn arm(&mut self, object: &str) -> Result<()> {
+        let Some(first) = self.deadline.left() else { return Ok(()) };
         let failed = |errno| Error::errno(object, errno);
         let timer = match &mut self.timer {
             Some(timer) => timer,
@@ -146,11 +168,6 @@ impl Patience {
     /// When the present wait ends.
     pub(crate) fn deadline(&self) -> Deadline {
         self.deadline
-    }
-
-    /// Whether calls are interrupted already, and no deadline begins with each.
-    pub(crate) fn is_armed_for_ever(&self) -> bool {
-        self.limit == Limit::Forever && self.timer.is_some()
     }
 
     /// The time for one poll(2): to the deadline, or for `step`.

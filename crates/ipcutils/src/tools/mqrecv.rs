@@ -135,6 +135,9 @@ impl Args {
 
     fn receive_all(&self, queues: &mut [Queue], patience: &mut Patience, output: &mut Output<'_>) -> Result<()> {
         let mut at_once = Patience::new(Limit::Nonblock);
+        if self.follow || self.drain || self.count.is_some() {
+            at_once = at_once.in_a_stream();
+        }
         let wanted = if self.follow || self.drain { u64::MAX } else { self.count.unwrap_or(1) };
         let mut done = 0;
         while done < wanted {

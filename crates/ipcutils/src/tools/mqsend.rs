@@ -50,7 +50,7 @@ impl Tool for Args {
         let number = self.number()?;
         let mut queue = self.open(io)?;
         self.create.report_other_limits(io, "mqsend", &self.address, &queue);
-        let mut patience = Patience::new(self.waiting.limit());
+        let mut patience = Patience::new(self.waiting.limit()).in_a_stream();
         let mut sent = 0;
         let done = self.each_message(io, queue.largest(), |message| {
             queue.send(message, number, &mut patience)?;

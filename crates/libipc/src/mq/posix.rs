@@ -17,7 +17,7 @@ use crate::address::PosixName;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::mode::Mode;
-use crate::sys::mq::{self, Block};
+use crate::sys::mq;
 use crate::text::printable;
 use crate::wait::Patience;
 
@@ -57,7 +57,7 @@ impl Queue {
         let failed = |errno| Error::errno(&shown, errno);
         let path = CString::new(name.as_os_str().as_bytes()).map_err(|_| failed(Errno::EINVAL))?;
         let rights = if direction == Direction::Send { libc::O_WRONLY } else { libc::O_RDONLY };
-        let flags = rights | libc::O_CLOEXEC;
+        let flags = rights | libc::O_CLOEXEC | libc::O_NONBLOCK;
         let (fd, new) = loop {
             let Some(create) = create else { break (mq::open(&path, flags).map_err(failed)?, false) };
             let mode = create.mode.unwrap_or(Mode::PRIVATE).bits();
@@ -98,25 +98,33 @@ impl Queue {
     }
 
     /// Call until it is done, the patience ends or the queue is removed.
-    fn wait<T>(&self, busy: &str, patience: &mut Patience, mut call: impl FnMut(Block) -> nix::Result<T>) -> Result<T> {
+    ///
+    /// The queue is open without blocking, and waited for by poll(2), which
+    /// keeps to the monotonic clock; the timeouts of mq_timedreceive(3) run on
+    /// one that can be set.
+    fn wait<T>(
+        &self,
+        busy: &str,
+        events: PollFlags,
+        patience: &mut Patience,
+        mut call: impl FnMut() -> nix::Result<T>,
+    ) -> Result<T> {
         let failed = |errno| Error::errno(&self.shown, errno);
-        // The first call does not wait; a loop that has waited before goes on so.
-        if !patience.is_armed_for_ever() {
-            match call(Block::No) {
-                Err(Errno::ETIMEDOUT | Errno::EAGAIN | Errno::EINTR) => {}
-                other => return other.map_err(failed),
-            }
-            patience.begin(&self.shown, busy)?;
-            patience.arm(&self.shown, Some(LOOK))?;
-        }
+        let mut begun = false;
         loop {
-            match call(Block::Yes) {
-                Err(Errno::EINTR) => {
-                    patience.check(&self.shown, busy)?;
-                    self.check_linked()?;
-                    patience.arm(&self.shown, Some(LOOK))?;
-                }
-                other => return other.map_err(failed),
+            if let Some(done) = patience.try_first(|errno| errno == Errno::EAGAIN, &mut call).map_err(failed)? {
+                return Ok(done);
+            }
+            if begun {
+                self.check_linked()?;
+                patience.check(&self.shown, busy)?;
+            } else {
+                patience.begin(&self.shown, busy)?;
+                begun = true;
+            }
+            match poll(&mut [PollFd::new(self.fd.as_fd(), events)], patience.step(LOOK)) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(failed(errno)),
             }
         }
     }
@@ -127,13 +135,13 @@ impl Queue {
             return Err(Error::new(ErrorKind::NoRoom, &self.shown, what)
                 .mend("make the queue anew with a larger --message-size"));
         }
-        self.wait(FULL, patience, |block| mq::send(&self.fd, message, priority, block))
+        self.wait(FULL, PollFlags::POLLOUT, patience, || mq::send(&self.fd, message, priority))
     }
 
     pub(super) fn receive(&mut self, patience: &mut Patience) -> Result<(&[u8], i64)> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(self.message_size(), 0);
-        let received = self.wait(EMPTY, patience, |block| mq::receive(&self.fd, &mut buffer, block));
+        let received = self.wait(EMPTY, PollFlags::POLLIN, patience, || mq::receive(&self.fd, &mut buffer));
         self.buffer = buffer;
         received.map(|(length, priority)| (&self.buffer[..length], i64::from(priority)))
     }

@@ -149,18 +149,19 @@ impl Queue {
         patience: &mut Patience,
         mut call: impl FnMut(&mut Queue, c_int) -> nix::Result<()>,
     ) -> Result<()> {
-        match call(self, libc::IPC_NOWAIT) {
-            Err(Errno::EAGAIN | Errno::ENOMSG | Errno::EINTR) => {}
-            other => return other.map_err(|errno| self.failed(errno)),
+        let would_wait = |errno| matches!(errno, Errno::EAGAIN | Errno::ENOMSG);
+        let tried = patience.try_first(would_wait, || call(self, libc::IPC_NOWAIT));
+        if tried.map_err(|errno| self.failed(errno))?.is_some() {
+            return Ok(());
         }
         patience.begin(&self.address, busy)?;
-        patience.arm(&self.address, None)?;
+        patience.arm(&self.address)?;
         loop {
             match call(self, 0) {
                 // By our timer, or by a stop and continue.
                 Err(Errno::EINTR) => {
                     patience.check(&self.address, busy)?;
-                    patience.arm(&self.address, None)?;
+                    patience.arm(&self.address)?;
                 }
                 other => return other.map_err(|errno| self.failed(errno)),
             }

@@ -57,41 +57,18 @@ pub(crate) fn attributes(queue: &OwnedFd) -> nix::Result<Attributes> {
     Ok(Attributes { max_messages: attr.mq_maxmsg, message_size: attr.mq_msgsize, messages: attr.mq_curmsgs })
 }
 
-/// A moment long past, on the real-time clock that these calls use: whatever
-/// that clock is set to, such a call does not wait.
-static PAST: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-
-/// Whether a call waits until it can be done; it then returns EINTR at any
-/// signal that has a handler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Block {
-    Yes,
-    /// ETIMEDOUT instead.
-    No,
-}
-
-impl Block {
-    fn until(self) -> *const libc::timespec {
-        if self == Block::Yes { ptr::null() } else { &raw const PAST }
-    }
-}
-
-/// mq_timedsend(3).
-pub(crate) fn send(queue: impl AsFd, message: &[u8], priority: u32, block: Block) -> nix::Result<()> {
+/// mq_send(3).
+pub(crate) fn send(queue: impl AsFd, message: &[u8], priority: u32) -> nix::Result<()> {
     let fd = queue.as_fd().as_raw_fd();
-    // SAFETY: the kernel reads `message` within its length; a null time means
-    // none, as in the system call, which the C library passes on.
-    let sent = unsafe { libc::mq_timedsend(fd, message.as_ptr().cast(), message.len(), priority, block.until()) };
-    Errno::result(sent).map(drop)
+    // SAFETY: the kernel reads `message` within its length.
+    Errno::result(unsafe { libc::mq_send(fd, message.as_ptr().cast(), message.len(), priority) }).map(drop)
 }
 
-/// mq_timedreceive(3): the message's length and priority.
-pub(crate) fn receive(queue: impl AsFd, buffer: &mut [u8], block: Block) -> nix::Result<(usize, u32)> {
+/// mq_receive(3): the message's length and priority.
+pub(crate) fn receive(queue: impl AsFd, buffer: &mut [u8]) -> nix::Result<(usize, u32)> {
     let fd = queue.as_fd().as_raw_fd();
     let mut priority = 0;
     // SAFETY: the kernel writes within the length of `buffer`, and `priority`.
-    let n = unsafe {
-        libc::mq_timedreceive(fd, buffer.as_mut_ptr().cast(), buffer.len(), &raw mut priority, block.until())
-    };
+    let n = unsafe { libc::mq_receive(fd, buffer.as_mut_ptr().cast(), buffer.len(), &raw mut priority) };
     Ok((Errno::result(n)?.cast_unsigned(), priority))
 }
