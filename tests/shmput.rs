@@ -4,6 +4,7 @@
 pub(crate) mod filler;
 mod in_place;
 mod names;
+mod races;
 pub(crate) mod sysv;
 
 use crate::util::{Run, Running, Test, entries, noise, said, wait_until};

@@ -127,7 +127,7 @@ fn in_place_a_file_of_proc_claims_no_size() {
 
 /// A program that runs another under a filter of system calls: `tmpfile` has
 /// no unnamed files, `kill` dies as it renames, `fail` cannot rename.
-fn filter(t: &Test) -> Option<PathBuf> {
+pub(crate) fn filter(t: &Test) -> Option<PathBuf> {
     crate::interop::compile(t, "filter", FILTER_C)
 }
 

@@ -108,19 +108,22 @@ impl Entry {
     /// The file system is full: its size and what is free say how far off.
     fn full(&self, errno: Errno) -> Error {
         let mut error = Error::errno(&self.shown, errno);
+        let mut option = "size";
         if let Ok(fs) = fstatvfs(&self.dir) {
             let (size, free) = (fs.blocks() * fs.fragment_size(), fs.blocks_available() * fs.fragment_size());
-            let what = std::mem::take(&mut error.what);
-            error.what = match fs.files_available() {
-                0 if fs.files() > 0 => format!("{what}: its file system has no inode free, of {}", fs.files()),
-                _ => format!("{what}: its file system has {size} bytes, of which {free} are free"),
+            let found = if fs.files() > 0 && fs.files_available() == 0 {
+                option = "nr_inodes";
+                format!("its file system has no inode free, of {}", fs.files())
+            } else {
+                format!("its file system has {size} bytes, of which {free} are free")
             };
+            error.what = format!("{}: {found}", error.what);
         }
-        if self.posix {
-            error.mend("remove what is not needed with ipcunlink, or mount -o remount,size=SIZE /dev/shm")
+        error.mend(if self.posix {
+            format!("remove what is not needed with ipcunlink, or mount -o remount,{option}=N {SHM_DIR}")
         } else {
-            error.mend("remove what is not needed")
-        }
+            "remove what is not needed".to_owned()
+        })
     }
 
     /// What the name means now, or None. Nothing is opened, so that a planted

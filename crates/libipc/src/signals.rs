@@ -60,7 +60,7 @@ impl Deferred {
             }
         }
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        let failed = |errno| Error::errno("signalfd", errno);
+        let failed = |errno| Error::errno("a descriptor for signals", errno);
         let arrived = SignalFd::with_flags(&set, flags).map_err(failed)?;
         let before = set.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(failed)?;
         Ok(Deferred { before, arrived })

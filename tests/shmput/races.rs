@@ -1,0 +1,411 @@
+//! shmput: what others do meanwhile, what dead ones have left, limits that are
+//! met half way, and the words of its messages. Rows D7, D8, G6, G9, M4,
+//! M10.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::time::{Duration, Instant};
+
+use crate::shmput::filler::wait_old;
+use crate::shmput::in_place::filter;
+use crate::shmput::sysv::row;
+use crate::shmput::{REFUSED, both, content, half_way, put};
+use crate::util::{Running, Test, entries, noise, said, wait_until};
+use nix::sys::signal::Signal;
+
+/// A `shmput -i` that has opened its object and waits for more input.
+fn half_way_in_place(t: &Test, address: &str) -> Running {
+    let filler = half_way(t, "shmput", &["-i", address]);
+    let descriptors = format!("/proc/{}/fd", filler.pid());
+    // The input is spooled once the object is open.
+    wait_until("it spools its input", || {
+        let links = entries(&descriptors).into_iter();
+        links
+            .flat_map(|fd| std::fs::read_link(format!("{descriptors}/{fd}")))
+            .any(|to| to.to_string_lossy().starts_with("/memfd:ipcutils"))
+    });
+    filler
+}
+
+#[test]
+fn in_place_replaced_meanwhile_leaves_the_new_object() {
+    let t = Test::new();
+    let new = noise(2, 400_000);
+    for (address, _) in both(&t) {
+        put(&t, &["--size", "1M", &address], "").run().ok();
+        let filler = half_way_in_place(&t, &address);
+        put(&t, &[&address], &*new).run().ok();
+        filler.output().says(6, &format!("{address}: was replaced or removed before anything was written"));
+        assert!(content(&t, &address) == new, "{address}");
+    }
+    assert_eq!(t.left().len(), 1, "{:?}", t.left());
+}
+
+#[test]
+fn in_place_removed_meanwhile_makes_nothing() {
+    let t = Test::new();
+    for (address, path) in both(&t) {
+        put(&t, &["--size", "1M", &address], "").run().ok();
+        let filler = half_way_in_place(&t, &address);
+        t.cmd("ipcunlink").args([format!("shm:{address}")]).run().ok();
+        filler.output().says(6, "removed before anything was written");
+        assert!(!path.exists());
+    }
+    assert!(t.left().is_empty(), "{:?}", t.left());
+}
+
+#[test]
+fn in_place_a_system_v_segment_removed_meanwhile() {
+    let t = Test::new();
+    let key = t.key();
+    let new = noise(2, 400_000);
+    for again in [false, true] {
+        for by_key in [true, false] {
+            put(&t, &["--size", "1M", &key], "").run().ok();
+            let by_id = format!("id:{}", row(&key).unwrap().id);
+            let filler = half_way_in_place(&t, if by_key { &key } else { &by_id });
+            t.cmd("ipcunlink").args([format!("shm:{by_id}")]).run().ok();
+            if again {
+                put(&t, &[&key], &*new).run().ok();
+            }
+            filler.output().says(6, "was removed before anything was written");
+            assert_eq!(row(&key).is_some(), again);
+            if again {
+                assert!(content(&t, &key) == new);
+                t.cmd("ipcunlink").args([format!("shm:{key}")]).run().ok();
+            }
+        }
+    }
+    assert!(t.left().is_empty(), "{:?}", t.left());
+}
+
+#[test]
+fn g9_g6_a_leftover_that_fills_the_memory_is_swept_first() {
+    let t = Test::new();
+    let script = "
+        mount -t tmpfs -o size=64k tmpfs /dev/shm
+        left=/dev/shm/.ipcutils.abcdefghijkl
+        head -c 64K /dev/zero >$left
+        [ $(stat -f -c %a /dev/shm) = 0 ]
+        head -c 48K /dev/zero | shmput /o
+        [ \"$(ls -A /dev/shm)\" = o ]
+        # also for a size that is reserved at once
+        head -c 16K /dev/zero >$left
+        echo x | shmput --size 16K /p
+        [ ! -e $left ] && [ $(stat -c %s /dev/shm/p) = 16384 ]";
+    if let Some(run) = t.unshared("--mount", script) {
+        run.run().ok();
+    }
+}
+
+#[test]
+fn g9_the_temporary_name_of_a_live_one_is_not_swept() {
+    let t = Test::new();
+    let name = ".ipcutils.abcdefghijkl";
+    // F_OFD_SETLK is 37, F_WRLCK is 1.
+    let hold =
+        "open $f, '+>', shift or die $!; $lock = pack 's s x4 q q i x4', 1, 0, 0, 0, 0; fcntl($f, 37, $lock) or die $!;
+        $| = 1; print 'locked'; <STDIN>";
+    if !cfg!(target_pointer_width = "64") {
+        return said("not tested: struct flock is packed for 64 bits");
+    }
+    let mut holder = t.cmd("perl").args(["-e", hold, name]).spawn_open();
+    let mut locked = [0; 6];
+    std::io::Read::read_exact(holder.child.stdout.as_mut().unwrap(), &mut locked).unwrap();
+    for content in ["new", "replaced"] {
+        put(&t, &["file:o"], content).run().ok();
+        assert!(t.path(name).exists());
+    }
+    holder.output().ok();
+    put(&t, &["file:o"], "x").run().ok();
+    assert_eq!(entries(t.path("")), ["o"]);
+}
+
+#[test]
+fn g9_an_object_that_is_aside_for_an_instant_is_not_swept() {
+    let t = Test::new();
+    let begin = Instant::now();
+    let aside = t.file(".ipcutils.aside.abcdefghijkl", "of another");
+    // The change time cannot be set back, so that an old one is not tested.
+    for content in ["new", "replaced"] {
+        put(&t, &["file:o"], content).run().ok();
+    }
+    assert!(aside.exists() || begin.elapsed() >= Duration::from_secs(9));
+}
+
+#[test]
+fn progress_counts_what_is_spooled_once() {
+    let t = Test::new();
+    if !t.bash("script -qec true /dev/null").run().success() {
+        return said("not tested: --progress on a terminal: no script(1)");
+    }
+    t.file("input", noise(1, 3 << 20));
+    let key = t.key();
+    put(&t, &["--size", "3M", &t.name("o")], "").run().ok();
+    for args in [key.clone(), format!("-i {key}"), format!("-i {}", t.name("o"))] {
+        let command = format!("cat input | shmput --progress {args}");
+        let drawn = t.cmd("script").args(["-qec", &command, "/dev/null"]).run();
+        assert_eq!(drawn.status, 0, "{drawn:?}");
+        let drawn = String::from_utf8_lossy(&drawn.stdout).into_owned();
+        // A rate has a comma behind it.
+        let last = drawn.trim_end().rsplit(['\r', '\n']).next().unwrap();
+        assert!(last.contains(" 3.00 MiB ") && !drawn.contains(" 6.00 MiB "), "{args}: {drawn:?}");
+    }
+}
+
+#[test]
+fn m4_an_identifier_that_nobody_reads_can_be_given_up() {
+    let t = Test::new();
+    // Its own reader keeps the full pipe open.
+    let full = "use Fcntl; $^F = 99; pipe R, W or die; fcntl(W, F_SETFL, O_WRONLY | O_NONBLOCK) or die;
+        1 while syswrite W, 'x' x 4096; fcntl(W, F_SETFL, O_WRONLY) or die;
+        open STDOUT, '>&', W or die; exec @ARGV";
+    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+        let mut maker = t.cmd("perl").args(["-e", full, "shmput", "--size", "1M", "private:"]).spawn_open();
+        drop(maker.child.stdin.take());
+        let maker_id = maker.pid().to_string();
+        wait_until("the segment is whole", || {
+            let table = std::fs::read_to_string("/proc/sysvipc/shm").unwrap();
+            let mut rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+            rows.any(|row| row[4] == maker_id && row[2] == "600")
+        });
+        maker.wait_blocked();
+        maker.kill(signal);
+        wait_until("it ends", || maker.state() == 'Z');
+        let ended = maker.output();
+        assert_eq!((ended.status, &*ended.stderr), (128 + signal as i32, ""));
+        assert!(t.left().is_empty(), "{:?}", t.left());
+    }
+}
+
+#[test]
+fn m4_without_a_descriptor_to_notice_signals_by_nothing_is_made() {
+    let t = Test::new();
+    let key = t.key();
+    // The input's spool is number 3, and the signals' would be 4.
+    let limited = ["-c", &format!("ulimit -n 4; exec shmput {key}")];
+    t.cmd("bash").args(limited).stdin("x").run().says(9, "too many open files");
+    assert!(t.left().is_empty());
+    let filler = half_way(&t, "bash", &limited);
+    filler.kill(Signal::SIGTERM);
+    assert_eq!(filler.output().status, 143);
+    assert!(t.left().is_empty());
+    // Where a file cannot be without a name: 3 is the directory.
+    if filter(&t).is_none() {
+        return;
+    }
+    for limit in [4, 5] {
+        let script = format!("ulimit -n {limit}; exec ./filter tmpfile shmput file:o");
+        t.bash(&script).stdin("x").run().says(9, "too many open files");
+        assert!(!entries(t.path("")).iter().any(|name| name == "o" || name.starts_with(".ipcutils.")));
+    }
+}
+
+#[test]
+fn d7_a_dead_filler_of_another_pid_namespace() {
+    let t = Test::new();
+    let key = t.key();
+    let inside = |script: &str| t.unshared("--pid --fork --mount-proc", &script.replace("KEY", &key));
+    let begin = |t: &Test| {
+        let mut filler = t.cmd("shmput").args(["--size", "1M", &key]).spawn_open();
+        filler.write(b"half");
+        wait_until("it is being filled", || row(&key).is_some_and(|row| row.perms == "0" && row.attached == 1));
+        wait_old(&key);
+        filler
+    };
+    let live = format!("{REFUSED} refused 75 shmcat KEY; refused 4 shmput KEY </dev/null");
+    let filler = begin(&t);
+    let Some(run) = inside(&live) else { return };
+    let said = run.run().text();
+    assert!(said.lines().count() == 2 && said.lines().all(|line| line.contains("is being filled")), "{said}");
+    filler.kill(Signal::SIGKILL);
+    wait_until("it is dead", || filler.state() == 'Z');
+    let dead = format!("{REFUSED} refused 8 shmcat KEY; echo whole | shmput KEY; shmcat KEY");
+    let said = inside(&dead).unwrap().run().text();
+    assert!(said.contains("is half filled") && said.ends_with("\nwhole"), "{said}");
+    // And the other way round: one that died inside, seen from here.
+    t.cmd("ipcunlink").args([format!("shm:{key}")]).run().ok();
+    let die = "shmput --size 1M KEY < <(echo half; kill -STOP $BASHPID) & pid=$!
+        for ((i = 0; i < 9999; i++)); do [ \"$(awk '$1 == '$((KEY))' { print $3 $7 }' /proc/sysvipc/shm)\" = 01 ] && break; done
+        kill -KILL $pid; wait $pid || [ $? = 137 ]";
+    assert_eq!(inside(die).unwrap().run().status, 0);
+    wait_old(&key);
+    t.cmd("shmcat").args([&key]).run().says(8, "half filled");
+    put(&t, &[&key], "recycled").run().ok();
+    assert_eq!(content(&t, &key), b"recycled");
+}
+
+#[test]
+fn g6_a_file_system_without_an_inode_free_says_so() {
+    let t = Test::new();
+    // The directory itself takes one.
+    let script = format!(
+        "{REFUSED}
+        mount -t tmpfs -o nr_inodes=2 tmpfs /dev/shm
+        echo old | shmput /o
+        refused 9 shmput /p </dev/null
+        refused 9 shmput /o </dev/null
+        [ \"$(shmcat /o)\" = old ] && [ \"$(ls -A /dev/shm)\" = o ]"
+    );
+    let Some(run) = t.unshared("--mount", &script) else { return };
+    let said = run.run().text();
+    assert!(said.lines().count() == 2 && said.lines().all(|line| line.contains("no inode free, of 2")), "{said}");
+}
+
+#[test]
+fn g6_a_full_file_system_of_a_file_is_not_dev_shm() {
+    let t = Test::new();
+    let script = format!(
+        "{REFUSED}
+        mkdir m; mount -t tmpfs -o size=16k tmpfs m
+        refused 9 shmput file:m/o </dev/zero
+        refused 9 shmput --size 1M file:m/o </dev/null
+        [ -z \"$(ls -A m)\" ]"
+    );
+    let Some(run) = t.unshared("--mount", &script) else { return };
+    let said = run.run().text();
+    for line in said.lines() {
+        assert!(line.contains("has 16384 bytes") && !line.contains("/dev/shm"), "{said}");
+    }
+    assert_eq!(said.lines().count(), 2);
+}
+
+/// Changes the input's length right after it has been asked for.
+const CHANGE_C: &str = r#"
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+off_t lseek(int fd, off_t offset, int whence) {
+    static int done;
+    off_t at = syscall(SYS_lseek, fd, offset, whence);
+    if (!done++) truncate("input", atol(getenv("LENGTH")));
+    return at;
+}
+off_t lseek64(int fd, off_t offset, int whence) { return lseek(fd, offset, whence); }
+"#;
+
+#[test]
+fn in_place_an_input_that_changes_its_length_is_noticed() {
+    let t = Test::new();
+    if !t.bash("command -v cc >/dev/null").run().success() {
+        return said("not tested: no C compiler (cc)");
+    }
+    let source = t.file("change.c", CHANGE_C);
+    let library = t.path("change.so");
+    t.cmd("cc").args(["-O2", "-shared", "-fPIC", "-o"]).args([&library, &source]).run().ok();
+    let key = t.key();
+    for address in [t.name("o"), "file:o".into(), key.clone()] {
+        put(&t, &["--size", "1M", &address], "").run().ok();
+        for (length, word) in [(300_001, "longer"), (299_999, "shorter")] {
+            let input = t.file("input", noise(1, 300_000));
+            let command = t.cmd("shmput").args(["-i", &address, "input"]);
+            let run = command.env("LD_PRELOAD", &library).env("LENGTH", length.to_string()).run();
+            if input.metadata().unwrap().len() == 300_000 {
+                return said("not tested: an input that changes: the tools do not load libraries");
+            }
+            run.says(1, &format!("input: became {word} while it was read"));
+        }
+    }
+}
+
+#[test]
+fn m10_usage_errors_print_no_escape_sequence() {
+    let t = Test::new();
+    let words: [&[u8]; 9] = [
+        b"--a\x1b[2Jb",
+        b"-\x1b[2J",
+        b"--mode=\x1b]0;title\x07",
+        b"--size=1\x1b[1m\nshmput: forged",
+        b"k:\x1b[2J",
+        b"\x1b[2J",
+        b"--\xc2\x9b2J",
+        b"--\xff\x1b[2J",
+        b"--rm=\x1b[2J\n\nforged",
+    ];
+    for tool in ["shmput", "shmcat", "ftok", "ipcunlink"] {
+        for word in words {
+            // A path is no wrong word for ftok, so there is another behind.
+            let word = OsString::from_vec(word.to_vec());
+            let args = if tool == "ftok" { [OsStr::new("/"), OsStr::new("1"), &*word] } else { [&*word; 3] };
+            let line = t.cmd(tool).args(args).run().fails(2);
+            assert!(!line.chars().any(char::is_control), "{tool} {word:?}: {line:?}");
+        }
+    }
+}
+
+#[test]
+fn a_path_of_a_semaphores_file_is_refused() {
+    let t = Test::new();
+    let file = format!("sem.{}", &t.name("o")[1..]);
+    t.bash("ln -s /dev/shm link").run().ok();
+    let addresses = [format!("file:/dev/shm/{file}"), format!("file:link/{file}"), format!("/{file}")];
+    for present in [false, true] {
+        if present {
+            std::fs::write(format!("/dev/shm/{file}"), "semaphore").unwrap();
+        }
+        for address in &addresses {
+            put(&t, &[address], "x").run().says(8, "is the file of a POSIX semaphore");
+            put(&t, &["-i", address], "x").run().says(8, "is the file of a POSIX semaphore");
+        }
+        assert_eq!(t.left().len(), usize::from(present));
+    }
+    assert_eq!(std::fs::read(format!("/dev/shm/{file}")).unwrap(), b"semaphore");
+    // Elsewhere it is a name as any other.
+    put(&t, &["file:sem.o"], "x").run().ok();
+}
+
+#[test]
+fn d8_a_producer_of_more_than_shmmax_is_stopped_early() {
+    let t = Test::new();
+    let key = t.key();
+    let script = "
+        if ! { echo 1048576 >/proc/sys/kernel/shmmax; } 2>/dev/null; then echo no; exit; fi
+        set +e
+        head -c 64M /dev/zero | shmput $KEY 2>&1
+        echo ${PIPESTATUS[@]}
+        wc -l </proc/sysvipc/shm";
+    let Some(run) = t.unshared("--ipc", script) else { return };
+    let text = run.env("KEY", &key).run().text();
+    if text == "no" {
+        return said("not tested: kernel.shmmax cannot be set in a namespace here");
+    }
+    let [message, statuses, lines] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+    assert!(message.contains("more than kernel.shmmax allows, 1048576"), "{message}");
+    // 141: SIGPIPE.
+    assert_eq!((statuses, lines), ("141 9", "1"));
+}
+
+#[test]
+fn a_path_below_a_file_does_not_exist() {
+    let t = Test::new();
+    t.file("f", "a file");
+    for address in ["file:f/x", "file:f/x/y", "file:./f/x"] {
+        put(&t, &[address], "x").run().says(3, "its directory does not exist");
+        put(&t, &["-i", address], "x").run().fails(3);
+        t.cmd("shmcat").args([address]).run().fails(3);
+        t.cmd("ipcunlink").args([format!("shm:{address}")]).run().fails(3);
+    }
+    assert_eq!(t.path("f").metadata().unwrap().len(), 6);
+}
+
+#[test]
+fn messages_say_what_to_write_instead() {
+    let t = Test::new();
+    for (tool, word, instead) in [
+        ("shmcat", "0", "(say id:0)"),
+        ("shmcat", "42", "(say id:42 or key:42)"),
+        ("shmcat", "name", "(say /name "),
+        ("shmcat", "/dev/shm/x", "(say /x)"),
+        ("shmcat", "/tmp/x/y", "(say file:/tmp/x/y "),
+        ("ipcunlink", "shm:42", "(say shm:id:42 or shm:key:42)"),
+    ] {
+        t.cmd(tool).args([word]).run().says(2, instead);
+    }
+    t.cmd("shmcat").args(["ftok:missing"]).run().says(3, "shmcat: ftok:missing");
+    t.cmd("ipcunlink").args(["shm:ftok:missing"]).run().says(3, "ipcunlink: shm:ftok:missing");
+    put(&t, &["ftok:missing"], "x").run().says(3, "shmput: ftok:missing");
+    let line = t.cmd("shmput").args([&t.name("x"), "nofile"]).run().fails(1);
+    assert_eq!(line, "shmput: nofile: does not exist");
+    assert!(t.left().is_empty());
+}
