@@ -134,7 +134,12 @@ fn completions_are_those_of_the_options() {
             (Shell::Fish, format!("{name}.fish")),
         ] {
             let mut text = Vec::new();
-            clap_complete::generate(shell, &mut command(), *name, &mut text);
+            // No option takes the name of a file; only operands do.
+            let mut command = command().mut_args(|arg| match arg.get_action().takes_values() && !arg.is_positional() {
+                true => arg.value_hint(clap::ValueHint::Other),
+                false => arg,
+            });
+            clap_complete::generate(shell, &mut command, *name, &mut text);
             complaints.extend(ensure_content(&format!("completions/{file}"), &text));
             expected.insert(file);
         }
