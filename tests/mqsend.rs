@@ -298,3 +298,29 @@ fn e23_sender_killed() {
         assert!(status == 137 || status == 0 && found.len() == 8 * 4096, "{status}");
     }
 }
+
+#[test]
+fn what_follows_the_address_is_a_message() {
+    let t = Test::new();
+    let q = empty(&t, "q");
+    for message in ["-n", "-p9", "--help", "-5"] {
+        send(&t, &[&q, message]).ok();
+        assert_eq!(drain(&t, &q), format!("{message}\n"));
+    }
+    send(&t, &[&q, "--", "--"]).ok();
+    assert_eq!(drain(&t, &q), "--\n");
+}
+
+#[test]
+fn e18_sent_to_a_queue_made_anew() {
+    let t = Test::new();
+    let q = empty(&t, "q");
+    let mut sender = t.cmd("mqsend").args(["-l", &q]).spawn_open();
+    sender.write(b"one\n");
+    assert_eq!(t.cmd("mqrecv").args([&q]).run().text(), "one");
+    t.cmd("ipcunlink").args([format!("mq:{q}")]).run().ok();
+    empty(&t, "q");
+    sender.write(b"two\nthree\n");
+    sender.output().says(6, "was removed meanwhile; messages sent: 1");
+    assert_eq!(drain(&t, &q), "");
+}

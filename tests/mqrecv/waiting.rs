@@ -113,9 +113,9 @@ fn e18_removed_while_following() {
     t.cmd("ipcunlink").args([format!("mq:{q}")]).run().ok();
     follower.output().says(6, "was removed meanwhile");
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
-    // Who has the queue open keeps it, and notices when it would wait.
+    // The kernel would still take messages, which nobody receives.
     sender.write(b"1\n2\n3\n4\n5\n");
-    sender.output().says(6, "was removed meanwhile; messages sent: 4");
+    sender.output().says(6, "was removed meanwhile; messages sent: 0");
 }
 
 /// The time that it is stopped counts, and a stop does not end the wait.
@@ -232,4 +232,39 @@ fn a_wait_is_quiet() {
         let ticks: u32 = rest.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u32>().unwrap()).sum();
         assert!(ticks < 50, "{way:?}: {ticks}");
     }
+}
+
+/// Each message that another takes first is no new wait.
+#[test]
+fn e15_of_several_queues_the_deadline_stays() {
+    let t = Test::new();
+    let (a, b) = (empty(&t, "a"), empty(&t, "b"));
+    let thieves: Vec<_> = (0..3).map(|_| blocked(&t, "mqrecv", &["-f", &b])).collect();
+    let begin = Instant::now();
+    let waiting = t.cmd("mqrecv").args(["-w", "1", &a, &b]).spawn();
+    let mut got = false;
+    while begin.elapsed() < Duration::from_secs(3) && waiting.state() != 'Z' && !got {
+        send(&t, &[&b, "x"]).ok();
+        got = waiting.state() == 'Z';
+    }
+    assert!(got || waiting.state() == 'Z', "it waits on");
+    let output = waiting.output();
+    assert!(output.status == 124 || output.stdout == b"x", "{output:?}");
+    drop(thieves);
+}
+
+/// What was taken is written before a signal ends it.
+#[test]
+fn m4_a_signal_loses_nothing_that_was_taken() {
+    let t = Test::new();
+    let q = empty(&t, "q");
+    let script = format!(
+        "seq 1000000 | mqsend -l {q} & sender=$!
+        mqrecv -f -l {q} >taken & receiver=$!
+        until [ -s taken ]; do :; done
+        kill $receiver; wait $receiver; [ $? = 143 ] || exit 1
+        next=$(mqrecv {q}); kill $sender
+        [ $(tail -n 1 taken) = $((next - 1)) ]"
+    );
+    t.bash(&script).run().ok();
 }

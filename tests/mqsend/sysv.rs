@@ -319,8 +319,10 @@ fn a_failed_creator_leaves_the_messages_of_others() {
     let t = Test::new();
     let key = t.key();
     let mut creator = t.cmd("mqsend").args(["-c", "-l", &key]).spawn_open();
-    crate::util::wait_until("the queue exists", || listed(&key).is_some());
-    send(&t, &[&key, "of another"]).ok();
+    creator.wait_blocked();
+    // It makes no queue before it has a message for it.
+    send(&t, &[&key, "too early"]).says(3, "does not exist");
+    send(&t, &["-c", &key, "of another"]).ok();
     creator.write(&vec![b'x'; setting("msgmax") + 1]);
     creator.output().fails(9);
     assert_eq!(drain(&t, &key), "of another");

@@ -180,6 +180,11 @@ pub struct NewQueue {
 }
 
 impl NewQueue {
+    /// Whether -c was given.
+    pub fn is_asked_for(&self) -> bool {
+        self.create
+    }
+
     /// The same for the library; None if no queue is to be made.
     pub fn wanted(&self, exclusive: bool, private: bool, address: &Address) -> Result<Option<Create>, Error> {
         let NewQueue { mode, max_messages, message_size, .. } = *self;

@@ -4,6 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use base64::Engine;
 use libipc::copy;
+use libipc::signals::Deferred;
 use libipc::{Address, Error, ErrorKind, Result, shm};
 
 /// The form of a message on standard output.
@@ -42,16 +43,28 @@ pub struct Output<'fd> {
     buffer: Vec<u8>,
     /// Where in the buffer each message ends.
     ends: Vec<usize>,
+    /// Signals wait while messages are here that are nowhere else.
+    signals: Option<Deferred>,
 }
 
 impl<'fd> Output<'fd> {
     /// So much is collected before it is written.
     const ENOUGH: usize = 64 * 1024;
+    /// And so many messages, however short.
+    const MANY: usize = 4096;
 
     /// To this descriptor. A pipe is not enlarged: what lies in it is lost with
     /// its reader.
     pub fn new(fd: BorrowedFd<'fd>, format: Format, taken: bool) -> Self {
-        Output { fd, format, taken, buffer: Vec::new(), ends: Vec::new() }
+        Output { fd, format, taken, buffer: Vec::new(), ends: Vec::new(), signals: None }
+    }
+
+    /// Before a message is taken: signals wait until it has been written.
+    pub fn hold(&mut self) -> Result<()> {
+        if self.signals.is_none() {
+            self.signals = Some(Deferred::new()?);
+        }
+        Ok(())
     }
 
     /// Take a message; it is written by the next [`Output::flush`] at the latest.
@@ -79,7 +92,7 @@ impl<'fd> Output<'fd> {
             }
         }
         self.ends.push(self.buffer.len());
-        if self.buffer.len() >= Self::ENOUGH { self.flush() } else { Ok(()) }
+        if self.buffer.len() >= Self::ENOUGH || self.ends.len() >= Self::MANY { self.flush() } else { Ok(()) }
     }
 
     /// Write what has been taken.
@@ -87,7 +100,7 @@ impl<'fd> Output<'fd> {
     /// # Errors
     /// [`ErrorKind::Failure`], and how many messages are lost by it.
     pub fn flush(&mut self) -> Result<()> {
-        let written = copy::write_all(self.fd, &self.buffer, None);
+        let written = copy::write_all(self.fd, &self.buffer, self.signals.as_ref());
         let result = written.map_err(|(written, errno)| {
             let lost = self.ends.iter().filter(|&&end| end > written).count();
             let what = match self.taken {
@@ -98,6 +111,8 @@ impl<'fd> Output<'fd> {
         });
         self.buffer.clear();
         self.ends.clear();
+        // What came meanwhile ends the process here, with everything written.
+        self.signals = None;
         result
     }
 }

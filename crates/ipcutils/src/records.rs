@@ -27,38 +27,41 @@ impl<'fd> Records<'fd> {
     pub fn new(fd: BorrowedFd<'fd>, end: u8, longest: usize) -> Self {
         copy::enlarge_pipe(fd);
         // A whole record must fit, with its end.
-        let room = longest.saturating_add(1).max(STEP);
+        let room = longest.saturating_add(1).saturating_add(STEP);
         Records { fd, end, longest, buffer: vec![0; room], begin: 0, filled: 0, at_end: false }
     }
 
-    /// The next record without its end; None after the last.
+    /// The next record without its end, and whether the input was read for it,
+    /// which may have taken long; None after the last.
     ///
     /// # Errors
     /// [`ErrorKind::Failure`] if it cannot be read.
     #[allow(clippy::should_implement_trait)] // it lends from its buffer
-    pub fn next(&mut self) -> Result<Option<&[u8]>> {
-        let mut searched = 0;
+    pub fn next(&mut self) -> Result<Option<(&[u8], bool)>> {
+        let (mut searched, mut waited) = (0, false);
         loop {
             let unread = &self.buffer[self.begin..self.filled];
             if let Some(at) = memchr::memchr(self.end, &unread[searched..]) {
                 let record = self.begin..self.begin + searched + at;
                 self.begin = record.end + 1;
-                return Ok(Some(self.give(record)));
+                return Ok(Some((self.give(record), waited)));
             }
             searched = unread.len();
             if searched > self.longest || self.at_end {
                 let record = self.begin..self.filled;
                 self.begin = self.filled;
-                return Ok((!record.is_empty()).then(|| self.give(record)));
+                return Ok((!record.is_empty()).then(|| (self.give(record), waited)));
             }
-            if self.filled == self.buffer.len() {
-                self.buffer.copy_within(self.begin.., 0);
-                self.filled -= self.begin;
-                self.begin = 0;
-            }
-            let n = copy::read(self.fd, &mut self.buffer[self.filled..])
+            // A rest goes to the front, so that only as much of the buffer is
+            // ever touched as the records need.
+            self.buffer.copy_within(self.begin..self.filled, 0);
+            self.filled -= self.begin;
+            self.begin = 0;
+            let end = self.buffer.len().min(self.filled + STEP);
+            let n = copy::read(self.fd, &mut self.buffer[self.filled..end])
                 .map_err(|errno| Error::new(ErrorKind::Failure, "standard input", errno.desc()))?;
             self.filled += n;
+            waited = true;
             self.at_end = n == 0;
         }
     }
@@ -99,8 +102,8 @@ mod tests {
         let mut found = Vec::new();
         loop {
             match records.next() {
-                Ok(Some(record)) if record.len() > longest => return (found, true),
-                Ok(Some(record)) => found.push(record.to_vec()),
+                Ok(Some((record, _))) if record.len() > longest => return (found, true),
+                Ok(Some((record, _))) => found.push(record.to_vec()),
                 Ok(None) => return (found, false),
                 Err(error) => panic!("{error}"),
             }

@@ -88,17 +88,19 @@ pub enum Limit {
 pub struct Patience {
     limit: Limit,
     tries: u32,
-    deadline: Deadline,
+    /// Set when a wait has begun, and until it is over.
+    deadline: Option<Deadline>,
     timer: Option<sys::ticker::Timer>,
 }
 
 impl Patience {
     /// Ticks come so often after the first, for the one that came too early.
+    const BRIEFLY: Duration = Duration::from_micros(100);
     const AGAIN: Duration = Duration::from_millis(10);
 
     /// Nothing happens before a call has to wait.
     pub fn new(limit: Limit) -> Self {
-        Patience { limit, tries: 1, deadline: Deadline::NEVER, timer: None }
+        Patience { limit, tries: 1, deadline: None, timer: None }
     }
 
     /// For one of a stream of calls: try some times, making room for others in
@@ -115,31 +117,40 @@ impl Patience {
         busy: impl Fn(Errno) -> bool,
         mut call: impl FnMut() -> nix::Result<T>,
     ) -> nix::Result<Option<T>> {
+        let begin = Instant::now();
         for left in (0..self.tries).rev() {
             match call() {
                 Err(errno) if busy(errno) || errno == Errno::EINTR => {}
                 other => return other.map(Some),
             }
-            if left > 0 {
-                std::thread::yield_now();
+            // On a busy processor a single yield takes a time slice.
+            if left == 0 || begin.elapsed() > Self::BRIEFLY {
+                break;
             }
+            std::thread::yield_now();
         }
         Ok(None)
     }
 
-    /// A new wait begins: the error that ends it at once, if it may not last.
+    /// What was waited for has come: the next wait has all its time.
+    pub fn start_over(&mut self) {
+        self.deadline = None;
+    }
+
+    /// A wait begins, or goes on: the error that ends it, if it may not last.
     pub(crate) fn begin(&mut self, object: &str, busy: &str) -> Result<()> {
-        match self.limit {
+        let limit = match self.limit {
             Limit::Nonblock => return Err(Error::new(ErrorKind::Busy, object, busy)),
-            Limit::Within(timeout) => self.deadline = Deadline::after(Some(timeout)),
-            Limit::Forever => {}
-        }
+            Limit::Within(timeout) => Some(timeout),
+            Limit::Forever => None,
+        };
+        self.deadline.get_or_insert_with(|| Deadline::after(limit));
         self.check(object, busy)
     }
 
     /// [`ErrorKind::TimedOut`] once the deadline has passed.
     pub(crate) fn check(&self, object: &str, busy: &str) -> Result<()> {
-        if self.deadline.passed() {
+        if self.deadline().passed() {
             return Err(Error::new(ErrorKind::TimedOut, object, format!("{busy}, and the timeout has passed")));
         }
         Ok(())
@@ -148,7 +159,7 @@ impl Patience {
     /// See to it that a blocking call returns EINTR at the deadline, if there is
     /// one.
     pub(crate) fn arm(&mut self, object: &str) -> Result<()> {
-        let Some(first) = self.deadline.left() else { return Ok(()) };
+        let Some(first) = self.deadline().left() else { return Ok(()) };
         let failed = |errno| Error::errno(object, errno);
         let timer = match &mut self.timer {
             Some(timer) => timer,
@@ -165,15 +176,20 @@ impl Patience {
         timer.set(first, Self::AGAIN).map_err(failed)
     }
 
+    /// No more interruptions.
+    pub(crate) fn disarm(&mut self) {
+        self.timer = None;
+    }
+
     /// When the present wait ends.
     pub(crate) fn deadline(&self) -> Deadline {
-        self.deadline
+        self.deadline.unwrap_or(Deadline::NEVER)
     }
 
     /// The time for one poll(2): to the deadline, or for `step`.
     pub(crate) fn step(&self, step: Duration) -> PollTimeout {
         // Rounded up: a rest of a millisecond must not become a busy loop.
-        let rounded = self.deadline.at_most(step) + Duration::from_micros(999);
+        let rounded = self.deadline().at_most(step) + Duration::from_micros(999);
         PollTimeout::try_from(rounded).unwrap_or(PollTimeout::MAX)
     }
 }

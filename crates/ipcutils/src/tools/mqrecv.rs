@@ -60,6 +60,8 @@ impl Tool for Args {
 
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome> {
         self.check_addresses()?;
+        // Asked for before a queue is made, which a failure would leave.
+        let out = if self.wait_only { None } else { Some(io.stdout()?) };
         let mut queues = Vec::new();
         for address in &self.address {
             match Queue::open(address, Direction::Receive, self.create.wanted(false, false, address)?.as_ref()) {
@@ -75,11 +77,11 @@ impl Tool for Args {
             self.create.report_other_limits(io, "mqrecv", address, queue);
         }
         let mut patience = Patience::new(self.waiting.limit());
-        if self.wait_only {
+        let Some(out) = out else {
             mq::posix::ready(&posix(&queues), &mut patience)?;
             return Ok(Outcome::Done);
-        }
-        let mut output = Output::new(io.stdout()?, self.format(), !self.peek);
+        };
+        let mut output = Output::new(out, self.format(), !self.peek);
         let received = self.receive_all(&mut queues, &mut patience, &mut output);
         // What was taken is put out, whatever ended it; and that error matters more.
         output.flush()?;
@@ -94,7 +96,7 @@ impl Args {
         for address in &self.address {
             let usage = |what: &str, mend: &str| Err(Error::new(ErrorKind::Usage, address, what).mend(mend));
             match address {
-                Address::SysV(SysV::Private) => return usage("is a queue that nobody has sent to", "say id:N"),
+                Address::SysV(SysV::Private) => return usage("makes a new queue, which has no message", "say id:N"),
                 Address::SysV(_) if self.address.len() > 1 => {
                     return usage("System V queues cannot be waited for together", "use POSIX queues, /name");
                 }
@@ -144,6 +146,7 @@ impl Args {
             let select = self.select(done);
             // What is there comes first, in the order of the command line.
             let mut found = false;
+            output.hold()?;
             for (queue, address) in queues.iter_mut().zip(&self.address) {
                 match queue.receive(select, &mut at_once) {
                     Ok((message, number)) => output.put(address, message, number)?,
@@ -160,17 +163,18 @@ impl Args {
                     return Ok(());
                 }
                 match &mut *queues {
-                    [queue] => {
+                    [queue @ Queue::SysV(_)] => {
                         let (message, number) = queue.receive(select, patience)?;
                         output.put(&self.address[0], message, number)?;
                     }
-                    // Another may take it first: look again.
-                    several => {
-                        mq::posix::ready(&posix(several), patience)?;
+                    // Nothing is taken by that; another may take it first.
+                    posix_queues => {
+                        mq::posix::ready(&posix(posix_queues), patience)?;
                         continue;
                     }
                 }
             }
+            patience.start_over();
             done += 1;
         }
         Ok(())

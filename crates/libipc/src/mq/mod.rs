@@ -93,6 +93,7 @@ impl Queue {
     /// [`ErrorKind::Busy`] or [`ErrorKind::TimedOut`] if the queue stays full,
     /// [`ErrorKind::Gone`] if it is removed meanwhile.
     pub fn send(&mut self, message: &[u8], number: i64, patience: &mut Patience) -> Result<()> {
+        patience.start_over();
         match self {
             Queue::Posix(queue) => queue.send(message, number as u32, patience),
             Queue::SysV(queue) => queue.send(message, number, patience),
@@ -105,9 +106,22 @@ impl Queue {
     /// [`ErrorKind::Busy`] or [`ErrorKind::TimedOut`] if there is none,
     /// [`ErrorKind::Gone`] if the queue is removed meanwhile.
     pub fn receive(&mut self, select: Select, patience: &mut Patience) -> Result<(&[u8], i64)> {
+        patience.start_over();
         match self {
             Queue::Posix(queue) => queue.receive(patience),
             Queue::SysV(queue) => queue.receive(select, patience),
+        }
+    }
+
+    /// See that the queue still has its name: sending to a POSIX queue that was
+    /// removed succeeds, and nobody receives it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Gone`].
+    pub fn check_linked(&self) -> Result<()> {
+        match self {
+            Queue::Posix(queue) => queue.check_linked(),
+            Queue::SysV(_) => Ok(()),
         }
     }
 

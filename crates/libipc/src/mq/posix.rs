@@ -90,7 +90,7 @@ impl Queue {
     }
 
     /// [`ErrorKind::Gone`] if the name was removed.
-    fn check_linked(&self) -> Result<()> {
+    pub(super) fn check_linked(&self) -> Result<()> {
         match fstat(&self.fd) {
             Ok(stat) if stat.st_nlink > 0 => Ok(()),
             _ => Err(Error::errno(&self.shown, Errno::EIDRM)),
@@ -157,9 +157,9 @@ impl Queue {
         match Queue::open(&self.name, self.direction, None) {
             Ok(other) if identity(&other) != identity(self) => Err(Error::errno(&self.shown, Errno::EIDRM)),
             Ok(_) => remove(&self.name),
-            Err(error) if error.kind == ErrorKind::Missing => Err(error),
             // Its mode or a limit may forbid to open it again; it was ours just now.
-            Err(_) => remove(&self.name),
+            Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::NoRoom) => remove(&self.name),
+            Err(error) => Err(error),
         }
     }
 }
@@ -195,12 +195,14 @@ fn wanted(create: &Create) -> Option<Attributes> {
     if create.max_messages.is_none() && create.message_size.is_none() {
         return None;
     }
-    let number = |asked: Option<u64>, default: &str, kernel: u64| {
-        i64::try_from(asked.or_else(|| limits::number(default)).unwrap_or(kernel)).unwrap_or(i64::MAX)
+    // The kernel's own default is never above the ceiling.
+    let number = |asked: Option<u64>, default: &str, ceiling: &str, kernel: u64| {
+        let default = || limits::number(default).unwrap_or(kernel).min(limits::number(ceiling).unwrap_or(kernel));
+        i64::try_from(asked.unwrap_or_else(default)).unwrap_or(i64::MAX)
     };
     Some(Attributes {
-        max_messages: number(create.max_messages, "fs.mqueue.msg_default", 10),
-        message_size: number(create.message_size, "fs.mqueue.msgsize_default", 8192),
+        max_messages: number(create.max_messages, "fs.mqueue.msg_default", "fs.mqueue.msg_max", 10),
+        message_size: number(create.message_size, "fs.mqueue.msgsize_default", "fs.mqueue.msgsize_max", 8192),
         messages: 0,
     })
 }

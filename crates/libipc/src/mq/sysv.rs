@@ -77,6 +77,14 @@ impl Queue {
         self.msgmax.min(self.capacity)
     }
 
+    /// The limits may have been changed since.
+    fn look_at_limits(&mut self) -> Result<()> {
+        let stat = stat(self.id).map_err(|_| Error::errno(&self.address, Errno::EIDRM))?;
+        self.msgmax = limits::number("kernel.msgmax").unwrap_or(8192);
+        self.capacity = usize::try_from(stat.msg_qbytes).unwrap_or(usize::MAX);
+        Ok(())
+    }
+
     /// Whether nobody has sent to it or waits there with a message.
     pub(super) fn is_unused(&self) -> bool {
         stat(self.id).is_ok_and(|stat| stat.msg_qnum == 0 && stat.msg_lspid == 0)
@@ -102,6 +110,9 @@ impl Queue {
     }
 
     pub(super) fn send(&mut self, message: &[u8], kind: i64, patience: &mut Patience) -> Result<()> {
+        if message.len() > self.largest() {
+            self.look_at_limits()?;
+        }
         if message.len() > self.largest() {
             if message.len() > self.msgmax {
                 return Err(self.longer_than_msgmax());
@@ -156,6 +167,17 @@ impl Queue {
         }
         patience.begin(&self.address, busy)?;
         patience.arm(&self.address)?;
+        let done = self.block(busy, patience, call);
+        patience.disarm();
+        done
+    }
+
+    fn block(
+        &mut self,
+        busy: &str,
+        patience: &mut Patience,
+        mut call: impl FnMut(&mut Queue, c_int) -> nix::Result<()>,
+    ) -> Result<()> {
         loop {
             match call(self, 0) {
                 // By our timer, or by a stop and continue.
