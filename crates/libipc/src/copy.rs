@@ -16,6 +16,8 @@ use crate::signals::Deferred;
 /// Bytes moved by one read and write.
 pub const STEP: usize = 256 * 1024;
 const PIPE: i32 = 1024 * 1024;
+/// pipe(7): what a pipe that polls as writable takes without waiting.
+const PIPE_BUF: usize = 4096;
 
 /// Which side failed, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,17 +126,23 @@ pub fn read(from: impl AsFd, buffer: &mut [u8]) -> nix::Result<usize> {
     Watch::default().retry(from, PollFlags::POLLIN, CopyError::Read, || unistd::read(from, buffer)).map_err(errno)
 }
 
-/// Write all the bytes; `signals`, if given, are looked for while waiting.
+/// Write all the bytes; while signals are deferred, only as long as none of
+/// them waits or the bytes can be written at once.
 ///
 /// # Errors
 /// The number of bytes that were written, and why not the rest.
 pub fn write_all(to: impl AsFd, bytes: &[u8], signals: Option<&Deferred>) -> Result<(), (usize, Errno)> {
-    let watch = Watch { progress: None, signals };
     let to = to.as_fd();
+    // A pipe that can be written has room for so much, and a write of more would
+    // wait, deaf to signals.
+    let step = if signals.is_some() && is_pipe(to) { PIPE_BUF } else { bytes.len() };
     let mut written = 0;
     while written < bytes.len() {
-        let step = || unistd::write(to, &bytes[written..]);
-        let n = watch.retry(to, PollFlags::POLLOUT, CopyError::Write, step);
+        if signals.is_some_and(|signals| !signals.writable(to)) {
+            return Err((written, Errno::EINTR));
+        }
+        let chunk = &bytes[written..bytes.len().min(written + step)];
+        let n = Watch::default().retry(to, PollFlags::POLLOUT, CopyError::Write, || unistd::write(to, chunk));
         written += n.map_err(|error| (written, errno(error)))?;
     }
     Ok(())

@@ -72,6 +72,14 @@ impl Deferred {
         while let Err(Errno::EINTR) = poll(&mut fds, PollTimeout::NONE) {}
         fds[0].any() != Some(true)
     }
+
+    /// Wait until `fd` can be written, or a signal comes; whether it can be. What
+    /// can be written at once is, though a signal waits already.
+    pub fn writable(&self, fd: BorrowedFd<'_>) -> bool {
+        let mut fds = [PollFd::new(self.arrived.as_fd(), PollFlags::POLLIN), PollFd::new(fd, PollFlags::POLLOUT)];
+        while let Err(Errno::EINTR) = poll(&mut fds, PollTimeout::NONE) {}
+        fds[1].any() == Some(true)
+    }
 }
 
 impl Drop for Deferred {

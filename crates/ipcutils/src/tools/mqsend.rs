@@ -12,6 +12,8 @@ use crate::app::{Io, Outcome, Tool};
 use crate::args::{self, NewQueue, Waiting};
 use crate::records::{Records, whole};
 
+const OPERANDS_HELP: &str = "/name, key:N, id:N, ftok:PATH[:PROJ] or private:, then messages";
+
 /// Longer than any message: the kernel's ceiling is 16 MiB for POSIX queues. A
 /// queue refuses what is longer than its own limit.
 const LONGEST: usize = 16 << 20;
@@ -40,9 +42,8 @@ pub struct Args {
     null: bool,
     #[command(flatten)]
     waiting: Waiting,
-    /// /name, key:N, id:N, ftok:PATH[:PROJ] or private:, then messages
     // One operand, so that what follows the address is no option.
-    #[arg(value_name = "ADDRESS", num_args = 1.., required = true, trailing_var_arg = true)]
+    #[arg(value_name = "ADDRESS", num_args = 1.., required = true, trailing_var_arg = true, help = OPERANDS_HELP)]
     address: Vec<OsString>,
 }
 
