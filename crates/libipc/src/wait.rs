@@ -117,14 +117,15 @@ impl Patience {
         busy: impl Fn(Errno) -> bool,
         mut call: impl FnMut() -> nix::Result<T>,
     ) -> nix::Result<Option<T>> {
-        let begin = Instant::now();
+        // Asked for after a first failure alone: most calls succeed.
+        let mut begin = None;
         for left in (0..self.tries).rev() {
             match call() {
                 Err(errno) if busy(errno) || errno == Errno::EINTR => {}
                 other => return other.map(Some),
             }
             // On a busy processor a single yield takes a time slice.
-            if left == 0 || begin.elapsed() > Self::BRIEFLY {
+            if left == 0 || begin.get_or_insert_with(Instant::now).elapsed() > Self::BRIEFLY {
                 break;
             }
             std::thread::yield_now();
