@@ -94,8 +94,9 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Ticks come so often after the first, for the one that came too early.
+    /// Tries without waiting end after this.
     const BRIEFLY: Duration = Duration::from_micros(100);
+    /// Ticks come so often after the first, for the one that came too early.
     const AGAIN: Duration = Duration::from_millis(10);
 
     /// Nothing happens before a call has to wait.
