@@ -36,8 +36,9 @@ lint:
 	mandoc -Tlint -Wwarning man/*.[1-9]
 	shellcheck .ci/run $$(git ls-files '*.sh')
 
+# All topics, or one: make bench TOPIC=queues.
 bench: release
-	IPCUTILS_BIN_DIR="$(CURDIR)/$(RELEASE)" $(CARGO) bench --locked -p ipcutils
+	IPCUTILS_BIN_DIR="$(CURDIR)/$(RELEASE)" $(CARGO) bench --locked -p ipcutils -- $(TOPIC)
 
 # The tests that kill and race, IPCUTILS_TORTURE times as long.
 torture:
@@ -48,8 +49,11 @@ bless:
 	BLESS=1 $(CARGO) test --locked -p ipcutils --test ipcutils -- docs::completions
 
 install: release
-	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(mandir)/man1 $(DESTDIR)$(mandir)/man7 \
+	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(mandir)/man1 \
 		$(DESTDIR)$(bashcompdir) $(DESTDIR)$(zshcompdir) $(DESTDIR)$(fishcompdir)
+	set -e; for page in man/*.[57]; do \
+		$(INSTALL) -D -m 644 $$page $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/}; \
+	done
 	set -e; for tool in $(TOOLS); do \
 		$(INSTALL) -m 755 $(RELEASE)/$$tool $(DESTDIR)$(bindir)/$$tool; \
 		$(INSTALL) -m 644 man/$$tool.1 $(DESTDIR)$(mandir)/man1/$$tool.1; \
@@ -57,13 +61,12 @@ install: release
 		$(INSTALL) -m 644 completions/_$$tool $(DESTDIR)$(zshcompdir)/_$$tool; \
 		$(INSTALL) -m 644 completions/$$tool.fish $(DESTDIR)$(fishcompdir)/$$tool.fish; \
 	done
-	$(INSTALL) -m 644 man/ipcutils.7 $(DESTDIR)$(mandir)/man7/ipcutils.7
 
 uninstall:
 	for tool in $(TOOLS); do \
 		rm -f $(DESTDIR)$(bindir)/$$tool $(DESTDIR)$(mandir)/man1/$$tool.1 $(DESTDIR)$(bashcompdir)/$$tool \
 			$(DESTDIR)$(zshcompdir)/_$$tool $(DESTDIR)$(fishcompdir)/$$tool.fish; \
 	done
-	rm -f $(DESTDIR)$(mandir)/man7/ipcutils.7
+	for page in man/*.[57]; do rm -f $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/}; done
 
 .PHONY: all release demo test lint bench torture bless install uninstall

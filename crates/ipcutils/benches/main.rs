@@ -13,14 +13,26 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+mod queues;
+mod segments;
+mod start;
+
+type Measure = fn(&Bench);
+
+/// What can be named on the command line.
+const TOPICS: &[(&str, Measure)] =
+    &[("segments", segments::measure), ("queues", queues::measure), ("start", start::measure)];
+
 fn main() {
+    // cargo adds options of its own.
+    let wanted: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let bench = Bench::new();
     println!("| what | ours | peer | ratio | goal |\n| --- | --- | --- | --- | --- |");
-    bench.segments_out();
-    bench.segments_in();
-    bench.memory();
-    bench.queues();
-    bench.start();
+    for (topic, measure) in TOPICS {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == topic) {
+            measure(&bench);
+        }
+    }
     for peer in bench.missing.borrow().iter() {
         println!("\nmissing, so not measured: {peer}");
     }
@@ -110,132 +122,6 @@ impl Bench {
         }
     }
 
-    /// A segment into a pipe.
-    fn segments_out(&self) {
-        std::fs::write(self.segment(), noise(self.size)).unwrap();
-        let cat = || drain(Command::new("cat").arg(self.segment()));
-        let (ours, peer) = self.compare(|| drain(self.tool("shmcat").arg(&self.name)), cat);
-        row("shmcat into a pipe, cat /dev/shm/NAME", ours, peer, "2.5 times as fast", speedup);
-        let (ours, peer) = self.compare(|| drain(self.tool("shmcat").args(["--zero-copy", &self.name])), cat);
-        row("shmcat --zero-copy into a pipe, cat", ours, peer, "6 times as fast", speedup);
-    }
-
-    /// A pipe, and a file, into a segment.
-    fn segments_in(&self) {
-        let fresh = || drop(std::fs::remove_file(self.segment()));
-        let content = noise(self.size);
-        let (ours, peer) = self.compare_after(
-            || self.warm(),
-            || {
-                fresh();
-                feed(self.tool("shmput").arg(&self.name), &content);
-            },
-            || {
-                fresh();
-                feed(Command::new("cat").stdout(std::fs::File::create(self.segment()).unwrap()), &content);
-            },
-        );
-        row("shmput from a pipe, cat > /dev/shm/NAME", ours, peer, "1.5 times as fast", speedup);
-        let file = self.dir.path().join("file");
-        std::fs::write(&file, &content).unwrap();
-        drop(content);
-        if self.has("dd") {
-            let (ours, peer) = self.compare_after(
-                || self.warm(),
-                || {
-                    fresh();
-                    run(self.tool("shmput").arg(&self.name).arg(&file));
-                },
-                || {
-                    fresh();
-                    let (input, output) =
-                        (format!("if={}", file.display()), format!("of={}", self.segment().display()));
-                    run(Command::new("dd").args(["bs=1M", "status=none", &input, &output]));
-                },
-            );
-            row("shmput from a file, dd bs=1M", ours, peer, "not slower", speedup);
-        }
-        fresh();
-    }
-
-    /// The largest resident set while 4 GiB (twice the size) pass.
-    fn memory(&self) {
-        let total = self.size * 2;
-        let block = noise(1 << 20);
-        let mut put = self.tool("shmput").arg(&self.name).stdin(Stdio::piped()).spawn().unwrap();
-        let mut stdin = put.stdin.take().unwrap();
-        for _ in 0..total / block.len() {
-            stdin.write_all(&block).unwrap();
-        }
-        // It has read all but what a pipe holds.
-        let peak = high_water(&put);
-        drop(stdin);
-        assert!(put.wait().unwrap().success());
-        memory_row("shmput", total, peak);
-
-        let mut cat = self.tool("shmcat").arg(&self.name).stdout(Stdio::piped()).spawn().unwrap();
-        let mut stdout = cat.stdout.take().unwrap();
-        let mut block = vec![0; 1 << 20];
-        // A pipe and a half is left, so that it is still there to be asked.
-        let mut left = total - (3 << 19);
-        while left > 0 {
-            let want = left.min(block.len());
-            stdout.read_exact(&mut block[..want]).unwrap();
-            left -= want;
-        }
-        let peak = high_water(&cat);
-        std::io::copy(&mut stdout, &mut std::io::sink()).unwrap();
-        assert!(cat.wait().unwrap().success());
-        memory_row("shmcat", total, peak);
-        std::fs::remove_file(self.segment()).unwrap();
-    }
-
-    /// Lines through a queue: from a file by one process to a file by another,
-    /// beside a C program that sends and receives and does nothing else, and
-    /// beside python.
-    fn queues(&self) {
-        let messages = self.size / 2147; // a million for the usual size
-        let input = self.dir.path().join("lines");
-        let line = "x".repeat(64) + "\n";
-        std::fs::write(&input, line.repeat(messages)).unwrap();
-        let output = self.dir.path().join("out");
-        let key = format!("key:{}", std::process::id());
-        for (api, address) in [("POSIX", &self.name), ("System V", &key)] {
-            let ours = || {
-                run(self.tool("mqsend").args(["-c", address, ""]));
-                run(self.tool("mqrecv").arg(address));
-                let count = messages.to_string();
-                let mut recv = self.tool("mqrecv");
-                recv.args(["-l", "--count", &count, address]).stdout(std::fs::File::create(&output).unwrap());
-                let mut recv = recv.spawn().unwrap();
-                let mut send = self.tool("mqsend");
-                send.args(["-l", address]).stdin(std::fs::File::open(&input).unwrap());
-                assert!(send.status().unwrap().success() && recv.wait().unwrap().success());
-                run(self.tool("ipcunlink").arg(format!("mq:{address}")));
-                assert_eq!(std::fs::metadata(&output).unwrap().len(), (messages * line.len()) as u64);
-            };
-            let interface = if api == "POSIX" { "posix" } else { "sysv" };
-            if let Some(c) = self.compile("queue", include_str!("queue.c")) {
-                let (ours, peer) =
-                    self.compare(ours, || run(Command::new(&c).args([interface, &messages.to_string()])));
-                row(&format!("{messages} messages, {api}, a C loop"), ours, peer, "0.9 of its rate", speedup);
-            }
-            let module = if api == "POSIX" { "posix_ipc" } else { "sysv_ipc" };
-            let python = |code: &str| {
-                let mut python = Command::new("python3");
-                python.args(["-c", code, &messages.to_string()]).arg(&input).arg(&output).stderr(Stdio::null());
-                python
-            };
-            if python(&format!("import {module}")).status().is_ok_and(|status| status.success()) {
-                let script = include_str!("queue.py");
-                let (ours, peer) = self.compare(ours, || run(python(script).arg(interface)));
-                row(&format!("{messages} messages, {api}, python's {module}"), ours, peer, "above its rate", speedup);
-            } else {
-                self.missing.borrow_mut().push(module.to_owned());
-            }
-        }
-    }
-
     /// A C program, compiled; None, and noted, without a compiler.
     fn compile(&self, name: &str, source: &str) -> Option<PathBuf> {
         if !self.has("cc") {
@@ -245,21 +131,6 @@ impl Bench {
         std::fs::write(&file, source).unwrap();
         assert!(Command::new("cc").arg("-O2").arg("-o").arg(&program).arg(&file).status().unwrap().success());
         Some(program)
-    }
-
-    /// What it takes to start a tool.
-    fn start(&self) {
-        std::fs::write(self.segment(), "x").unwrap();
-        let spawns = 200 * self.rounds;
-        let mut times = [Vec::new(), Vec::new(), Vec::new()];
-        for _ in 0..spawns {
-            times[0].push(time(|| run(&mut Command::new("/bin/true"))));
-            times[1].push(time(|| run(self.tool("ftok").arg("/"))));
-            times[2].push(time(|| run(self.tool("shmcat").arg(&self.name))));
-        }
-        let [nothing, ftok, shmcat] = times.map(median);
-        row("start: ftok /, /bin/true", ftok, nothing, "at most 1.15", slowdown);
-        row("start: shmcat of 1 byte, /bin/true", shmcat, nothing, "at most 1.15", slowdown);
     }
 }
 

@@ -74,7 +74,17 @@ pub trait Tool: clap::Parser {
     fn busy_status(&self) -> Option<u8> {
         None
     }
+
+    /// Whether it runs a command, whose status is the tool's: its own failures
+    /// are then [`OWN_FAILURE`], as in env(1), but for those that say whether the
+    /// command was run.
+    fn runs_command(&self) -> bool {
+        false
+    }
 }
+
+/// The status of a tool's own failure where a command's would be expected.
+pub const OWN_FAILURE: u8 = 125;
 
 /// The exit status of each kind of failure: the table of ipcutils(7).
 pub fn status(kind: ErrorKind) -> u8 {
@@ -90,6 +100,21 @@ pub fn status(kind: ErrorKind) -> u8 {
         ErrorKind::NoRoom => 9,
         ErrorKind::Busy => 75,
         ErrorKind::TimedOut => 124,
+        ErrorKind::CommandRefused => 126,
+        ErrorKind::CommandMissing => 127,
+    }
+}
+
+/// The same for a tool that runs a command. [`ErrorKind::PeerDied`] is what
+/// `--strict` asks for.
+fn status_beside_command(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Busy
+        | ErrorKind::TimedOut
+        | ErrorKind::PeerDied
+        | ErrorKind::CommandRefused
+        | ErrorKind::CommandMissing => status(kind),
+        _ => OWN_FAILURE,
     }
 }
 
@@ -105,8 +130,7 @@ pub fn common(failures: &[u8]) -> Outcome {
 
 /// The `main` of every binary; `name` is the tool's.
 pub fn main<T: Tool>(name: &str) -> ExitCode {
-    start::restore_sigpipe();
-    start::report_file_size_limit();
+    start::prepare();
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     let io = Io {
         stdin: start::was_open(Standard::Input).then_some(stdin.as_fd()),
@@ -118,12 +142,13 @@ pub fn main<T: Tool>(name: &str) -> ExitCode {
 
 /// Run a tool with these arguments and descriptors; its exit status.
 pub fn run<T: Tool>(name: &str, args: impl IntoIterator<Item = OsString>, io: &Io<'_>) -> u8 {
-    let argv = std::iter::once(OsString::from(name)).chain(args);
-    let tool = match T::try_parse_from(argv) {
+    let argv: Vec<_> = std::iter::once(OsString::from(name)).chain(args).collect();
+    let tool = match T::try_parse_from(&argv) {
         Ok(tool) => tool,
-        Err(error) => return not_parsed(name, &error, io),
+        Err(error) => return not_parsed::<T>(name, &argv, &error, io),
     };
     let busy = tool.busy_status();
+    let status = if tool.runs_command() { status_beside_command } else { status };
     match tool.run(io) {
         Ok(Outcome::Done) => 0,
         Ok(Outcome::Failed(status)) => status,
@@ -139,7 +164,7 @@ pub fn run<T: Tool>(name: &str, args: impl IntoIterator<Item = OsString>, io: &I
 }
 
 /// Help and version go to stdout; a usage error is one line.
-fn not_parsed(name: &str, error: &clap::Error, io: &Io<'_>) -> u8 {
+fn not_parsed<T: Tool>(name: &str, argv: &[OsString], error: &clap::Error, io: &Io<'_>) -> u8 {
     if matches!(error.kind(), ClapKind::DisplayHelp | ClapKind::DisplayVersion) {
         let text = error.to_string();
         return match io.print(text.trim_end()) {
@@ -153,7 +178,14 @@ fn not_parsed(name: &str, error: &clap::Error, io: &Io<'_>) -> u8 {
     let message = usage_error(error);
     let help = if message.ends_with(')') { String::new() } else { format!(" (see '{name} --help')") };
     io.complain(format_args!("{name}: {message}{help}"));
-    status(ErrorKind::Usage)
+    // What was not understood may have had a command.
+    let had_command = argv.iter().any(|word| word == "--") && T::command().get_arguments().any(is_command);
+    if had_command { OWN_FAILURE } else { status(ErrorKind::Usage) }
+}
+
+/// By convention, what follows `--` is called so.
+fn is_command(argument: &clap::Arg) -> bool {
+    argument.get_id() == "command"
 }
 
 /// clap's message on one line. Values were checked by our own parsers, whose

@@ -13,14 +13,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, RenameFlags, fcntl, openat, renameat, renameat2};
-use nix::libc;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
 use nix::sys::stat::{FileStat, Mode as Bits, SFlag, fchmod, fstat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, geteuid, linkat, unlinkat};
 
 use crate::entry::{Access, Entry, Object, RACES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mode::Mode;
+use crate::ofd::{Bytes, Hold, try_lock};
 use crate::signals::{Deferred, undisturbed};
 
 /// What begins the temporary names of this toolkit; random letters follow.
@@ -59,12 +59,12 @@ impl Entry {
                 Err(Errno::EEXIST) => continue,
                 Err(errno) => return Err(self.errno(errno)),
             };
-            let locked = lock(&file, libc::F_WRLCK).and_then(|()| fstat(&file));
+            let locked = try_lock(&file, Hold::Exclusive, Bytes::ALL).and_then(|held| Ok((held, fstat(&file)?)));
             match locked {
                 // Until it was locked it looked like a leftover to everyone, and
                 // is being swept or has been.
-                Err(Errno::EAGAIN | Errno::EACCES) => continue,
-                Ok(stat) if stat.st_nlink == 0 => continue,
+                Ok((false, _)) => continue,
+                Ok((_, stat)) if stat.st_nlink == 0 => continue,
                 Ok(_) => return Ok(Draft { entry: self, file, name: Some(name), signals: Some(signals) }),
                 Err(errno) => {
                     let _ = unlinkat(&self.dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
@@ -210,7 +210,7 @@ impl Draft<'_> {
             return renameat(dir, name.as_os_str(), dir, leaf);
         }
         // Locked before it has a name, so that nobody sweeps it.
-        lock(&self.file, libc::F_WRLCK)?;
+        try_lock(&self.file, Hold::Exclusive, Bytes::ALL)?;
         undisturbed(|| {
             let name = loop {
                 let name = temporary_name();
@@ -244,7 +244,7 @@ pub fn sweep(dir: impl AsFd) -> bool {
         let ours = stat.st_uid == geteuid().as_raw() && stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits();
         // Held while it is removed: its maker may be between making and locking
         // it, and must notice.
-        if ours && !is_just_aside(leaf.to_bytes(), &stat) && lock(&fd, libc::F_RDLCK).is_ok() {
+        if ours && !is_just_aside(leaf.to_bytes(), &stat) && try_lock(&fd, Hold::Shared, Bytes::ALL) == Ok(true) {
             swept |= unlinkat(dir.as_fd(), leaf, UnlinkatFlags::NoRemoveDir).is_ok();
         }
     }
@@ -256,16 +256,6 @@ pub fn sweep(dir: impl AsFd) -> bool {
 fn is_just_aside(leaf: &[u8], stat: &FileStat) -> bool {
     let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.st_ctime).unwrap_or(0));
     leaf.starts_with(ASIDE.as_bytes()) && SystemTime::now().duration_since(changed).is_ok_and(|age| age < ASIDE_FOR)
-}
-
-/// An OFD lock over the whole file: it lives as long as the open file, and the
-/// kernel drops it when its last holder dies. fcntl_locking(2).
-fn whole_file(kind: i32) -> libc::flock {
-    libc::flock { l_type: kind as i16, l_whence: libc::SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 }
-}
-
-fn lock(fd: impl AsFd, kind: i32) -> nix::Result<()> {
-    fcntl(fd.as_fd(), FcntlArg::F_OFD_SETLK(&whole_file(kind))).map(drop)
 }
 
 /// `.ipcutils.` and twelve letters that nobody can guess: std's hasher is keyed

@@ -1,6 +1,6 @@
-//! What can go wrong: one typed error, of ten kinds.
+//! What can go wrong: one typed error.
 //!
-//! A kind maps to exactly one exit status (the table is in ipcutils(7)); the
+//! Its kind maps to exactly one exit status (the table is in ipcutils(7)); the
 //! text is one line: `object: what went wrong (how to mend it)`.
 
 use nix::errno::Errno;
@@ -31,6 +31,10 @@ pub enum ErrorKind {
     Busy,
     /// The deadline passed.
     TimedOut,
+    /// The command that was to be run was not found.
+    CommandMissing,
+    /// The command that was to be run cannot be executed.
+    CommandRefused,
     /// The call makes no sense: a name, number or combination is refused
     /// before any system call.
     Usage,

@@ -12,13 +12,15 @@
 //! wrong, each kind one exit status), [`mode`] (permission bits and the umask),
 //! [`wait`] (deadlines), [`copy`] (bytes from one descriptor to another),
 //! [`entry`] (a name in a directory) and [`draft`] (atomic publication under it),
-//! [`signals`] (work that a signal must not leave half done).
+//! [`signals`] (work that a signal must not leave half done), [`ofd`] (locks that
+//! the kernel holds), [`command`] (running the user's command).
 //!
 //! The library knows nothing of command lines, prints nothing and never ends
 //! the process. Kernel objects are removed by explicit calls alone; dropping a
 //! value detaches and closes. Only `sys` is unsafe.
 
 pub mod address;
+pub mod command;
 pub mod copy;
 pub mod draft;
 pub mod entry;
@@ -26,6 +28,7 @@ pub mod error;
 mod limits;
 pub mod mode;
 pub mod mq;
+pub mod ofd;
 pub mod process;
 pub mod sem;
 pub mod shm;

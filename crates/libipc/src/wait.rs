@@ -78,7 +78,7 @@ pub enum Limit {
     Forever,
 }
 
-/// A [`Limit`], also for calls that know no deadline: those of System V queues.
+/// A [`Limit`], also for calls that know no deadline: System V queues, OFD locks.
 ///
 /// A timer of this thread interrupts such a call: the call then returns EINTR,
 /// and whoever made it looks at the deadline. The timer
@@ -158,9 +158,33 @@ impl Patience {
         Ok(())
     }
 
+    /// Make a blocking call that knows no deadline: EINTR comes from our timer or
+    /// from a stop and continue, and the call is made again until the deadline.
+    pub(crate) fn block<T>(
+        &mut self,
+        object: &str,
+        busy: &str,
+        mut call: impl FnMut() -> nix::Result<T>,
+    ) -> Result<nix::Result<T>> {
+        self.begin(object, busy)?;
+        self.arm(object)?;
+        let done = loop {
+            match call() {
+                Err(Errno::EINTR) => {
+                    if let Err(error) = self.check(object, busy).and_then(|()| self.arm(object)) {
+                        break Err(error);
+                    }
+                }
+                other => break Ok(other),
+            }
+        };
+        self.timer = None; // no more interruptions
+        done
+    }
+
     /// See to it that a blocking call returns EINTR at the deadline, if there is
     /// one.
-    pub(crate) fn arm(&mut self, object: &str) -> Result<()> {
+    fn arm(&mut self, object: &str) -> Result<()> {
         let Some(first) = self.deadline().left() else { return Ok(()) };
         let failed = |errno| Error::errno(object, errno);
         let timer = match &mut self.timer {
@@ -176,11 +200,6 @@ impl Patience {
             })?),
         };
         timer.set(first, Self::AGAIN).map_err(failed)
-    }
-
-    /// No more interruptions.
-    pub(crate) fn disarm(&mut self) {
-        self.timer = None;
     }
 
     /// When the present wait ends.

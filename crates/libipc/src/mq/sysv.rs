@@ -165,29 +165,8 @@ impl Queue {
         if tried.map_err(|errno| self.failed(errno))?.is_some() {
             return Ok(());
         }
-        patience.begin(&self.address, busy)?;
-        patience.arm(&self.address)?;
-        let done = self.block(busy, patience, call);
-        patience.disarm();
-        done
-    }
-
-    fn block(
-        &mut self,
-        busy: &str,
-        patience: &mut Patience,
-        mut call: impl FnMut(&mut Queue, c_int) -> nix::Result<()>,
-    ) -> Result<()> {
-        loop {
-            match call(self, 0) {
-                // By our timer, or by a stop and continue.
-                Err(Errno::EINTR) => {
-                    patience.check(&self.address, busy)?;
-                    patience.arm(&self.address)?;
-                }
-                other => return other.map_err(|errno| self.failed(errno)),
-            }
-        }
+        let object = self.address.clone();
+        patience.block(&object, busy, || call(self, 0))?.map_err(|errno| self.failed(errno))
     }
 
     /// The kernel copies only without waiting, so look in growing steps.

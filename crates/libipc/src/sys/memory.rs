@@ -1,18 +1,29 @@
 //! Memory that other processes write: reached through the kernel alone.
 //!
-//! No reference to it is ever made and no instruction of ours touches it.
 //! read(2) and write(2) move the bytes, and answer EFAULT where a load would
-//! raise SIGBUS.
+//! raise SIGBUS. No slice of it is ever made; no instruction of ours touches it
+//! but through the atomic words of a mapping that is [`Region::guarded`].
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use nix::errno::Errno;
 use nix::libc;
 
+use super::guard::{self, Cover};
+
 /// mmap(2) of a whole file, shared, to be read and written.
 pub(crate) fn map(fd: impl AsFd, len: usize) -> nix::Result<Region> {
-    let access = libc::PROT_READ | libc::PROT_WRITE;
+    map_as(fd, len, libc::PROT_READ | libc::PROT_WRITE)
+}
+
+/// The same, to be read alone. A store through a word of it would be a fault.
+pub(crate) fn map_read_only(fd: impl AsFd, len: usize) -> nix::Result<Region> {
+    map_as(fd, len, libc::PROT_READ)
+}
+
+fn map_as(fd: impl AsFd, len: usize, access: libc::c_int) -> nix::Result<Region> {
     // SAFETY: with a null address the kernel chooses unused addresses.
     let base = unsafe { libc::mmap(ptr::null_mut(), len, access, libc::MAP_SHARED, fd.as_fd().as_raw_fd(), 0) };
     if base == libc::MAP_FAILED {
@@ -33,12 +44,47 @@ pub(crate) struct Region {
     base: NonNull<u8>,
     len: usize,
     release: fn(NonNull<u8>, usize),
+    cover: Option<Cover>,
 }
 
 impl Region {
     /// `release` unmaps; it is called once, with `base` and `len`.
     pub(super) fn new(base: NonNull<u8>, len: usize, release: fn(NonNull<u8>, usize)) -> Self {
-        Region { base, len, release }
+        Region { base, len, release, cover: None }
+    }
+
+    /// The same, to be touched by instructions too: memory that is gone reads as
+    /// zero, and [`Region::struck`] tells.
+    pub(crate) fn guarded(mut self) -> nix::Result<Self> {
+        self.cover = Some(guard::cover(self.base.as_ptr().addr(), self.len)?);
+        Ok(self)
+    }
+
+    /// Whether memory of a guarded region was found to be gone. Asked after
+    /// loads, before what they gave is used.
+    pub(crate) fn struck(&self) -> bool {
+        self.cover.as_ref().is_some_and(Cover::struck)
+    }
+
+    /// The aligned word at this offset of a guarded region; None elsewhere.
+    pub(crate) fn word(&self, at: usize) -> Option<&AtomicU32> {
+        let address = self.place(at, size_of::<AtomicU32>())?.cast::<AtomicU32>();
+        // SAFETY: within the mapping, which lives as long as self, and aligned;
+        // any bits are a valid integer. The guard answers for lost memory.
+        Some(unsafe { &*address })
+    }
+
+    /// The same for one of eight bytes.
+    pub(crate) fn long(&self, at: usize) -> Option<&AtomicU64> {
+        let address = self.place(at, size_of::<AtomicU64>())?.cast::<AtomicU64>();
+        // SAFETY: as in `word`.
+        Some(unsafe { &*address })
+    }
+
+    /// The address of `size` bytes, aligned to that, if they may be touched.
+    fn place(&self, at: usize, size: usize) -> Option<*mut u8> {
+        let inside = at.checked_add(size).is_some_and(|end| end <= self.len);
+        (self.cover.is_some() && inside && at.is_multiple_of(size)).then(|| self.base.as_ptr().wrapping_add(at))
     }
 
     /// The addresses of `len` bytes from `at` on, cut to the region.
@@ -87,6 +133,7 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
+        self.cover = None; // before the addresses are anybody else's
         (self.release)(self.base, self.len);
     }
 }

@@ -1,7 +1,9 @@
 //! The only unsafe code: thin wrappers of the calls that nix lacks, one call
 //! an unsafe block, each with its reason.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, dead_code)]
 
+pub(crate) mod futex;
+pub(crate) mod guard;
 pub(crate) mod memory;
 pub(crate) mod mq;
 pub(crate) mod msg;

@@ -4,11 +4,12 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use nix::libc;
+use nix::libc::{self, c_int};
 
-/// Set in [`state`] if SIGPIPE was ignored; the bits below stand for the
-/// standard descriptors that were closed.
-pub(crate) const PIPE_IGNORED: u8 = 8;
+/// Signals whose disposition is changed while a tool runs, each with its bit in
+/// [`state`] if it was ignored; the bits below stand for the standard
+/// descriptors that were closed.
+pub(crate) const CHANGED: [(c_int, u8); 3] = [(libc::SIGPIPE, 8), (libc::SIGXFSZ, 16), (libc::SIGBUS, 32)];
 
 // Written once, before there are threads, and read after: Relaxed is enough.
 static STATE: AtomicU8 = AtomicU8::new(0);
@@ -21,8 +22,10 @@ extern "C" fn look() {
             state |= 1 << fd;
         }
     }
-    if super::signal::is_ignored(libc::SIGPIPE) {
-        state |= PIPE_IGNORED;
+    for (signal, bit) in CHANGED {
+        if super::signal::is_ignored(signal) {
+            state |= bit;
+        }
     }
     STATE.store(state, Ordering::Relaxed);
 }

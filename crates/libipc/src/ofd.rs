@@ -1,0 +1,136 @@
+//! Byte locks that belong to an open file, fcntl_locking(2): OFD locks.
+//!
+//! The kernel holds them, so that nobody who may write an object can forge or
+//! break one, and it drops them when the last descriptor of the open file is
+//! closed, by a death too. They work across PID namespaces. A locked byte need
+//! not exist in the file.
+
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+
+use crate::error::{Error, Result};
+use crate::wait::Patience;
+
+/// Whether others may hold the lock too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Many at once; the file must be open for reading.
+    Shared,
+    /// One alone; the file must be open for writing.
+    Exclusive,
+}
+
+/// The bytes that a lock covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes {
+    /// The first byte.
+    pub start: i64,
+    /// How many; 0 for all to the largest offset there is.
+    pub len: i64,
+}
+
+impl Bytes {
+    /// The whole file, whatever its size.
+    pub const ALL: Bytes = Bytes { start: 0, len: 0 };
+
+    /// One byte.
+    pub const fn at(start: i64) -> Self {
+        Bytes { start, len: 1 }
+    }
+
+    fn flock(self, kind: libc::c_int) -> libc::flock {
+        libc::flock {
+            l_type: kind as i16,
+            l_whence: libc::SEEK_SET as i16,
+            l_start: self.start,
+            l_len: self.len,
+            l_pid: 0, // must be 0 for an OFD lock
+        }
+    }
+}
+
+impl Hold {
+    fn kind(self) -> libc::c_int {
+        match self {
+            Hold::Shared => libc::F_RDLCK,
+            Hold::Exclusive => libc::F_WRLCK,
+        }
+    }
+}
+
+/// Take the lock, or turn the one that this open file has into it; false if
+/// another open file is in the way.
+pub fn try_lock(file: impl AsFd, hold: Hold, bytes: Bytes) -> nix::Result<bool> {
+    loop {
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&bytes.flock(hold.kind()))) {
+            Ok(_) => return Ok(true),
+            Err(Errno::EAGAIN | Errno::EACCES) => return Ok(false),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Take the lock, waiting for it while the patience lasts. `object` and `busy`
+/// (as "is locked") are for the message.
+///
+/// # Errors
+/// [`crate::ErrorKind::Busy`], [`crate::ErrorKind::TimedOut`].
+pub fn lock(
+    file: impl AsFd,
+    hold: Hold,
+    bytes: Bytes,
+    object: &str,
+    busy: &str,
+    patience: &mut Patience,
+) -> Result<()> {
+    let failed = |errno| Error::errno(object, errno);
+    if try_lock(&file, hold, bytes).map_err(failed)? {
+        return Ok(());
+    }
+    let flock = bytes.flock(hold.kind());
+    patience.block(object, busy, || fcntl(&file, FcntlArg::F_OFD_SETLKW(&flock)))?.map(drop).map_err(failed)
+}
+
+/// Give back what this open file holds of these bytes.
+pub fn unlock(file: impl AsFd, bytes: Bytes) -> nix::Result<()> {
+    fcntl(file, FcntlArg::F_OFD_SETLK(&bytes.flock(libc::F_UNLCK))).map(drop)
+}
+
+/// Whether another open file holds a lock that would be in the way of this one.
+/// Needs no permission but to have it open.
+pub fn in_the_way(file: impl AsFd, hold: Hold, bytes: Bytes) -> nix::Result<bool> {
+    let mut flock = bytes.flock(hold.kind());
+    fcntl(file, FcntlArg::F_OFD_GETLK(&mut flock))?;
+    Ok(libc::c_int::from(flock.l_type) != libc::F_UNLCK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k6_a_lock_lives_as_long_as_its_open_file() {
+        let dir = std::env::temp_dir().join(format!("ipcutils-test-ofd-{}", std::process::id()));
+        let open = || std::fs::File::options().read(true).write(true).create(true).truncate(false).open(&dir);
+        let (one, other) = (open().expect("one"), open().expect("other"));
+        std::fs::remove_file(&dir).expect("remove");
+        drop(other);
+        let again = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&one)))
+            .expect("again");
+        assert_eq!(try_lock(&one, Hold::Exclusive, Bytes::at(7)), Ok(true));
+        assert_eq!(try_lock(&again, Hold::Shared, Bytes::at(7)), Ok(false));
+        assert_eq!(try_lock(&again, Hold::Exclusive, Bytes::at(8)), Ok(true));
+        assert_eq!(in_the_way(&again, Hold::Shared, Bytes::ALL), Ok(true));
+        assert_eq!(unlock(&again, Bytes::ALL), Ok(()));
+        assert_eq!(in_the_way(&again, Hold::Exclusive, Bytes::at(7)), Ok(true));
+        drop(one);
+        assert_eq!(in_the_way(&again, Hold::Exclusive, Bytes::ALL), Ok(false));
+    }
+}

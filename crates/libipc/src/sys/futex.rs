@@ -1,0 +1,31 @@
+//! futex(2) on words of shared memory: never FUTEX_PRIVATE_FLAG.
+
+use std::ptr;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::libc;
+
+/// FUTEX_WAIT: sleep while the word is `expected`, at most for `timeout` of the
+/// monotonic clock. EAGAIN if it was another, ETIMEDOUT, EINTR; a return without
+/// an error may be spurious.
+pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Duration) -> nix::Result<()> {
+    let timeout = libc::timespec {
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos() as _,
+    };
+    // SAFETY: the word lives through the call, and `timeout` is valid to be
+    // read. The kernel answers EFAULT where its memory is gone.
+    let waited =
+        unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, &raw const timeout) };
+    Errno::result(waited).map(drop)
+}
+
+/// FUTEX_WAKE: wake at most so many; how many were.
+pub(crate) fn wake(word: &AtomicU32, most: i32) -> nix::Result<usize> {
+    let none = ptr::null::<libc::timespec>();
+    // SAFETY: the kernel takes the address of the word as a name alone.
+    let woken = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, most, none) };
+    Errno::result(woken).map(|woken| usize::try_from(woken).unwrap_or(0))
+}
