@@ -1,12 +1,13 @@
 #!/bin/sh
 # Move a file through shared memory and back, and see that it is the same; then
-# messages through a queue.
+# messages through a queue, and a semaphore around a command.
 set -eu
 
 dir=$(mktemp -d)
 segment=/ipcutils-demo-$$
 queue=/ipcutils-demo-queue-$$
-trap 'rm -rf "$dir"; ipcunlink "shm:$segment" "mq:$queue" 2>/dev/null || :' EXIT
+slots=/ipcutils-demo-slots-$$
+trap 'rm -rf "$dir"; ipcunlink "shm:$segment" "mq:$queue" "sem:$slots" 2>/dev/null || :' EXIT
 
 run() {
 	echo "\$ $*"
@@ -24,4 +25,5 @@ run "echo through a System V segment | shmput ftok:file"
 run "shmcat $key"
 run "seq 3 | mqsend -c --max-messages 4 --message-size 64 -l $queue"
 run "mqrecv --drain -J $queue"
-run "ipcunlink shm:$key shm:$segment mq:$queue"
+run "semop -c 1 $slots -1 -- sh -c 'semop --get $slots; echo held'"
+run "ipcunlink shm:$key shm:$segment mq:$queue sem:$slots"

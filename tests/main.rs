@@ -13,6 +13,7 @@ mod ipcunlink;
 mod mqrecv;
 mod mqsend;
 mod pipes;
+mod semop;
 mod shmcat;
 mod shmput;
 mod torture;

@@ -20,6 +20,9 @@ pub const ADDRESS_HELP: &str = "/name, key:N, id:N, ftok:PATH[:PROJ], private: o
 /// What addresses of queues look like, for help texts.
 pub const QUEUE_HELP: &str = "/name, key:N, id:N or ftok:PATH[:PROJ]";
 
+/// What addresses of semaphores look like, for help texts.
+pub const SEMAPHORE_HELP: &str = "/name, key:N, id:N, ftok:PATH[:PROJ] or private:";
+
 /// The largest type of a System V message.
 pub const LAST_TYPE: u64 = i64::MAX as u64;
 

@@ -8,7 +8,11 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::libc;
+
 use crate::error::{Error, ErrorKind, Result};
+use crate::mode::Mode;
 use crate::text::printable;
 
 /// A System V key (key_t), never 0, which is IPC_PRIVATE.
@@ -158,6 +162,46 @@ impl SysV {
         match self.lookup()? {
             Lookup::Id(id) => Ok(id),
             Lookup::Key(key) => get(key.get()).map_err(|errno| Error::errno(self, errno)),
+        }
+    }
+
+    /// The identifier, and whether the object is new: it is made if it is absent,
+    /// or in any case if it must be. `get` is msgget, semget or shmget with a key
+    /// and flags; `not_made` translates the numbers of a creation.
+    pub(crate) fn find_or_create(
+        &self,
+        exclusive: bool,
+        mode: Option<Mode>,
+        get: impl Fn(i32, i32) -> nix::Result<i32>,
+        not_made: impl FnOnce(Errno) -> Error,
+    ) -> Result<(i32, bool)> {
+        let key = match self {
+            SysV::Private => libc::IPC_PRIVATE,
+            _ => match self.lookup()? {
+                Lookup::Key(key) => key.get(),
+                Lookup::Id(_) if exclusive => {
+                    let what = "exists already, or cannot: an identifier cannot be chosen";
+                    return Err(Error::new(ErrorKind::Exists, self, what).mend("say key:N or private:"));
+                }
+                Lookup::Id(id) => return Ok((id, false)),
+            },
+        };
+        let find = !exclusive && key != libc::IPC_PRIVATE;
+        loop {
+            // Looked for first, as it mostly exists, and the umask takes time.
+            if find {
+                match get(key, 0) {
+                    Ok(id) => return Ok((id, false)),
+                    Err(Errno::ENOENT) => {}
+                    Err(errno) => return Err(Error::errno(self, errno)),
+                }
+            }
+            let mode = mode.unwrap_or(Mode::PRIVATE).masked().cast_signed();
+            match get(key, libc::IPC_CREAT | libc::IPC_EXCL | mode) {
+                Ok(id) => return Ok((id, true)),
+                Err(Errno::EEXIST) if find => {} // made between the two calls
+                Err(errno) => return Err(not_made(errno)),
+            }
         }
     }
 }

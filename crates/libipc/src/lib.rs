@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | whole segments of shared memory | [`shm::posix`] | [`shm::sysv`] |
 //! | message queues | [`mq::posix`] | [`mq::sysv`] |
-//! | semaphores (removal) | [`sem::posix`] | [`sem::sysv`] |
+//! | semaphores | [`sem::posix`] | [`sem::sysv`] |
 //!
 //! Around them: [`address`] (how users name an object), [`error`] (what can go
 //! wrong, each kind one exit status), [`mode`] (permission bits and the umask),

@@ -12,6 +12,11 @@ pub(crate) fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
     setting(name)?.parse().ok()
 }
 
+/// One of the four numbers of kernel.sem: SEMMSL, SEMMNS, SEMOPM, SEMMNI.
+pub(crate) fn semaphores(which: usize) -> Option<u64> {
+    setting("kernel.sem")?.split_whitespace().nth(which)?.parse().ok()
+}
+
 /// The value for a message; a question mark where it cannot be read.
 pub(crate) fn shown(name: &str) -> String {
     setting(name).unwrap_or_else(|| "?".to_owned())

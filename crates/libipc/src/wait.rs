@@ -142,7 +142,7 @@ impl Patience {
     /// A wait begins, or goes on: the error that ends it, if it may not last.
     pub(crate) fn begin(&mut self, object: &str, busy: &str) -> Result<()> {
         let limit = match self.limit {
-            Limit::Nonblock => return Err(Error::new(ErrorKind::Busy, object, busy)),
+            Limit::Nonblock => return Err(self.over(object, busy)),
             Limit::Within(timeout) => Some(timeout),
             Limit::Forever => None,
         };
@@ -152,10 +152,24 @@ impl Patience {
 
     /// [`ErrorKind::TimedOut`] once the deadline has passed.
     pub(crate) fn check(&self, object: &str, busy: &str) -> Result<()> {
-        if self.deadline().passed() {
-            return Err(Error::new(ErrorKind::TimedOut, object, format!("{busy}, and the timeout has passed")));
+        if self.deadline().passed() { Err(self.over(object, busy)) } else { Ok(()) }
+    }
+
+    /// The error of a wait that has ended in vain: [`ErrorKind::Busy`] if there was
+    /// to be none, else [`ErrorKind::TimedOut`].
+    pub(crate) fn over(&self, object: &str, busy: &str) -> Error {
+        match self.limit {
+            Limit::Nonblock => Error::new(ErrorKind::Busy, object, busy),
+            _ => Error::new(ErrorKind::TimedOut, object, format!("{busy}, and the timeout has passed")),
         }
-        Ok(())
+    }
+
+    /// For a call that takes a timeout itself: how long it may wait now. The first
+    /// such question begins the wait.
+    pub(crate) fn remaining(&mut self) -> Limit {
+        let Limit::Within(timeout) = self.limit else { return self.limit };
+        let deadline = self.deadline.get_or_insert_with(|| Deadline::after(Some(timeout)));
+        deadline.left().map_or(Limit::Forever, Limit::Within)
     }
 
     /// Make a blocking call that knows no deadline: EINTR comes from our timer or

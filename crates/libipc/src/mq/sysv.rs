@@ -4,10 +4,9 @@ use nix::errno::Errno;
 use nix::libc::{self, c_int, msqid_ds};
 
 use super::{Create, Select};
-use crate::address::{Key, Lookup, SysV};
+use crate::address::{Key, SysV};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
-use crate::mode::Mode;
 use crate::sys;
 use crate::sys::msg::{Buffer, MSG_COPY, MSG_STAT_ANY};
 use crate::wait::{Patience, Steps};
@@ -200,38 +199,16 @@ impl Queue {
 }
 
 fn find_or_create(address: &SysV, create: Option<&Create>) -> Result<(i32, bool)> {
-    let key = match (address, create) {
-        (SysV::Private, Some(_)) => libc::IPC_PRIVATE,
-        (_, Some(_)) => match address.lookup()? {
-            Lookup::Key(key) => key.get(),
-            Lookup::Id(_) if create.is_some_and(|create| create.exclusive) => {
-                let what = "exists already, or cannot: an identifier cannot be chosen";
-                return Err(Error::new(ErrorKind::Exists, address, what).mend("say key:N or private:"));
-            }
-            Lookup::Id(id) => return Ok((id, false)),
-        },
-        (_, None) => return address.resolve(|key| sys::msg::get(key, 0)).map(|id| (id, false)),
-    };
-    let (exclusive, mode) = create.map_or((false, None), |create| (create.exclusive, create.mode));
-    let mode = mode.unwrap_or(Mode::PRIVATE).masked().cast_signed();
-    loop {
-        match sys::msg::get(key, libc::IPC_CREAT | libc::IPC_EXCL | mode) {
-            Ok(id) => return Ok((id, true)),
-            Err(Errno::EEXIST) if !exclusive => {}
-            Err(Errno::ENOSPC) => {
-                let name = "kernel.msgmni";
-                let limit = limits::shown(name);
-                let what = format!("there are as many queues as {name} allows, {limit}; no disk is full");
-                return Err(Error::new(ErrorKind::NoRoom, address, what).mend(limits::raise(name)));
-            }
-            Err(errno) => return Err(Error::errno(address, errno)),
+    let Some(create) = create else { return address.resolve(|key| sys::msg::get(key, 0)).map(|id| (id, false)) };
+    address.find_or_create(create.exclusive, create.mode, sys::msg::get, |errno| match errno {
+        Errno::ENOSPC => {
+            let name = "kernel.msgmni";
+            let limit = limits::shown(name);
+            let what = format!("there are as many queues as {name} allows, {limit}; no disk is full");
+            Error::new(ErrorKind::NoRoom, address, what).mend(limits::raise(name))
         }
-        match sys::msg::get(key, 0) {
-            Ok(id) => return Ok((id, false)),
-            Err(Errno::ENOENT) => {} // removed between the two calls
-            Err(errno) => return Err(Error::errno(address, errno)),
-        }
-    }
+        errno => Error::errno(address, errno),
+    })
 }
 
 /// MSG_STAT_ANY needs no permission to read; a sender may have none.

@@ -11,10 +11,7 @@ use nix::libc;
 /// monotonic clock. EAGAIN if it was another, ETIMEDOUT, EINTR; a return without
 /// an error may be spurious.
 pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Duration) -> nix::Result<()> {
-    let timeout = libc::timespec {
-        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_nsec: timeout.subsec_nanos() as _,
-    };
+    let timeout = super::timespec(timeout);
     // SAFETY: the word lives through the call, and `timeout` is valid to be
     // read. The kernel answers EFAULT where its memory is gone.
     let waited =

@@ -19,6 +19,14 @@ pub(crate) mod ticker;
 pub(crate) const IPC_SET: i32 = 1;
 pub(crate) const SHM_STAT_ANY: i32 = 15;
 
+/// A time span for the kernel; one that is too long for it becomes its longest.
+pub(crate) fn timespec(duration: std::time::Duration) -> nix::libc::timespec {
+    nix::libc::timespec {
+        tv_sec: nix::libc::time_t::try_from(duration.as_secs()).unwrap_or(nix::libc::time_t::MAX),
+        tv_nsec: duration.subsec_nanos() as _,
+    }
+}
+
 /// SHM_STAT_ANY and its like, which need no permission, take an index into the
 /// kernel's table and tell which identifier they found there. The index is the
 /// low bits of the identifier, 15 of them, or 24 with ipcmni_extend.

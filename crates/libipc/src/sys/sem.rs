@@ -1,7 +1,20 @@
-//! System V semaphores: semget(2), semctl(2).
+//! System V semaphores: semget(2), semctl(2), semop(2).
+
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::libc::{self, c_int};
+use nix::libc::{self, c_int, c_ushort, sembuf, semid_ds, size_t, timespec};
+
+/// Constants that the libc crate leaves out; linux/sem.h.
+pub(crate) const SEM_STAT_ANY: c_int = 20;
+const SEM_INFO: c_int = 19;
+
+// The libc crate lacks it.
+unsafe extern "C" {
+    fn semtimedop(id: c_int, ops: *mut sembuf, count: size_t, timeout: *const timespec) -> c_int;
+}
 
 /// semget(2).
 pub(crate) fn get(key: i32, count: i32, flags: c_int) -> nix::Result<i32> {
@@ -13,4 +26,55 @@ pub(crate) fn get(key: i32, count: i32, flags: c_int) -> nix::Result<i32> {
 pub(crate) fn remove(id: i32) -> nix::Result<()> {
     // SAFETY: IPC_RMID takes no fourth argument.
     Errno::result(unsafe { libc::semctl(id, 0, libc::IPC_RMID) }).map(drop)
+}
+
+/// semctl(2) with IPC_STAT, or with SEM_STAT_ANY, whose argument is an index into
+/// the kernel's table and whose value is the identifier found there.
+pub(crate) fn stat(id_or_index: i32, command: c_int) -> nix::Result<(i32, semid_ds)> {
+    let mut stat = MaybeUninit::<semid_ds>::zeroed();
+    // SAFETY: `stat` is valid to be written, and large enough for both commands.
+    let id = Errno::result(unsafe { libc::semctl(id_or_index, 0, command, stat.as_mut_ptr()) })?;
+    // SAFETY: the call succeeded and has filled it.
+    Ok((id, unsafe { stat.assume_init() }))
+}
+
+/// How many sets and how many semaphores there are: semctl(2), SEM_INFO.
+pub(crate) fn totals() -> nix::Result<(u64, u64)> {
+    let mut info = MaybeUninit::<libc::seminfo>::zeroed();
+    // SAFETY: `info` is valid to be written, and what the command fills.
+    Errno::result(unsafe { libc::semctl(0, 0, SEM_INFO, info.as_mut_ptr()) })?;
+    // SAFETY: the call succeeded and has filled it.
+    let info = unsafe { info.assume_init() };
+    Ok((info.semusz.unsigned_abs().into(), info.semaem.unsigned_abs().into()))
+}
+
+/// semctl(2) with a command that tells one number of one semaphore: GETNCNT,
+/// GETZCNT, GETPID.
+pub(crate) fn number(id: i32, element: usize, command: c_int) -> nix::Result<i32> {
+    // SAFETY: takes integers only, and none after the command.
+    Errno::result(unsafe { libc::semctl(id, element as c_int, command) })
+}
+
+/// semctl(2) with GETALL; `count` is what `stat` told of this set, whose number
+/// of semaphores never changes.
+pub(crate) fn values(id: i32, count: usize) -> nix::Result<Vec<c_ushort>> {
+    let mut values = vec![0; count];
+    // SAFETY: the kernel writes as many values as the set has semaphores, and an
+    // identifier is not given to another set while it matters.
+    Errno::result(unsafe { libc::semctl(id, 0, libc::GETALL, values.as_mut_ptr()) })?;
+    Ok(values)
+}
+
+/// semctl(2) with SETALL; as many values as `stat` told of this set.
+pub(crate) fn set_values(id: i32, values: &[c_ushort]) -> nix::Result<()> {
+    // SAFETY: as in `values`; the kernel only reads.
+    Errno::result(unsafe { libc::semctl(id, 0, libc::SETALL, values.as_ptr()) }).map(drop)
+}
+
+/// semtimedop(2); without a timeout it is semop(2).
+pub(crate) fn operate(id: i32, ops: &mut [sembuf], timeout: Option<Duration>) -> nix::Result<()> {
+    let timeout = timeout.map(super::timespec);
+    let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: the operations and the timeout live through the call.
+    Errno::result(unsafe { semtimedop(id, ops.as_mut_ptr(), ops.len(), timeout) }).map(drop)
 }

@@ -1,0 +1,105 @@
+//! The undo of POSIX semaphores, which the kernel does not have: a process that
+//! outlives the one that holds, and gives back for it.
+//!
+//! It also does the taking. So there is no instant at which the holder has one
+//! that its death, kill -9 included, would lose.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::PollTimeout;
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{chdir, close, getpid, pipe2, setsid};
+
+use super::Op;
+use super::posix::{BUSY, Semaphore};
+use crate::copy::{read, write_all};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys;
+use crate::wait::Patience;
+
+/// What ps(1) calls it.
+const NAME: &std::ffi::CStr = c"semop-guard";
+
+/// What it may report: 0, or the place of the failure here, from 1 on.
+const KINDS: [ErrorKind; 5] =
+    [ErrorKind::Busy, ErrorKind::TimedOut, ErrorKind::Gone, ErrorKind::Unexpected, ErrorKind::NoRoom];
+
+/// Perform the operation, and have it undone when this process ends, whatever it
+/// executes until then. The process must have one thread.
+///
+/// # Errors
+/// As of [`super::Semaphores::perform`]; [`ErrorKind::NoRoom`] where no process
+/// can be made, and then nothing has been taken.
+pub(super) fn hold(semaphore: &Semaphore, op: Op, patience: &mut Patience) -> Result<()> {
+    let failed = |errno| no_guardian(semaphore, errno);
+    // Before there is anybody else, so that it can only mean us.
+    let holder = sys::process::open(getpid().as_raw()).map_err(failed)?;
+    let (answer, report) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
+    sys::process::apart(|| guard(semaphore, op, patience, &holder, &report)).map_err(failed)?;
+    // Ours alone: an end without a report is noticed.
+    drop(report);
+    let mut kind = [0];
+    match read(&answer, &mut kind) {
+        Ok(1) if kind == [0] => Ok(()),
+        Ok(1) => Err(match KINDS.get(usize::from(kind[0]) - 1) {
+            Some(ErrorKind::Busy | ErrorKind::TimedOut) => patience.over(semaphore.shown(), BUSY),
+            kind => semaphore.error(kind.copied().unwrap_or(ErrorKind::Failure)),
+        }),
+        _ => Err(semaphore.error(ErrorKind::Failure)),
+    }
+}
+
+fn no_guardian(semaphore: &Semaphore, errno: Errno) -> Error {
+    let what = format!("no process can be made that would give it back: {}", errno.desc());
+    match errno {
+        Errno::EAGAIN => Error::new(ErrorKind::NoRoom, semaphore.shown(), what).mend("raise ulimit -u"),
+        Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE => Error::new(ErrorKind::NoRoom, semaphore.shown(), what),
+        _ => Error::new(ErrorKind::Failure, semaphore.shown(), what),
+    }
+}
+
+/// The life of the guardian.
+fn guard(semaphore: &Semaphore, op: Op, patience: &mut Patience, holder: &OwnedFd, report: &OwnedFd) {
+    // What ends the holder's job, session or terminal is not to end us before
+    // it. SIGBUS tells of lost memory.
+    let mut mask = SigSet::all();
+    mask.remove(Signal::SIGBUS);
+    let _ = mask.thread_set_mask();
+    let _ = setsid();
+    let _ = chdir("/");
+    let _ = prctl::set_name(NAME);
+    let (dir, file) = (semaphore.entry.dir.as_raw_fd(), semaphore.object.file().as_raw_fd());
+    close_all_but(&[holder.as_raw_fd(), report.as_raw_fd(), dir, file]);
+    let has_ended = |wait| sys::process::has_ended(holder.as_fd(), wait);
+    let wanted = || match has_ended(PollTimeout::ZERO) {
+        Ok(false) => Ok(()),
+        _ => Err(semaphore.error(ErrorKind::Failure)),
+    };
+    let performed = semaphore.perform_while(op, patience, wanted);
+    let kind = performed.err().map_or(0, |error| {
+        KINDS.iter().position(|&kind| kind == error.kind).map_or(u8::MAX, |place| place as u8 + 1)
+    });
+    // If nobody reads it, the holder has ended.
+    let _ = write_all(report, &[kind], None);
+    close_all_but(&[holder.as_raw_fd()]);
+    if kind == 0 {
+        while has_ended(PollTimeout::NONE) != Ok(true) {}
+        semaphore.undo(op);
+    }
+}
+
+/// Close every other descriptor: a pipe that we kept would not come to its end.
+fn close_all_but(keep: &[RawFd]) {
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let mut open: Vec<RawFd> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    if open.is_empty() {
+        open = (0..1024).collect(); // no /proc
+    }
+    // Of what was used to list them the kernel says EBADF.
+    for fd in open.into_iter().filter(|fd| !keep.contains(fd)) {
+        let _ = close(fd);
+    }
+}
