@@ -175,7 +175,7 @@ fn what_ipcmk_makes() {
 }
 
 /// Whether python has this module; said aloud if not.
-fn python_has(t: &Test, module: &str) -> bool {
+pub fn python_has(t: &Test, module: &str) -> bool {
     let has = t.cmd("python3").args(["-c", &format!("import {module}")]);
     let has = t.bash("command -v python3 >/dev/null").run().success() && has.run().success();
     if !has {

@@ -79,9 +79,9 @@ fn guard(semaphore: &Semaphore, op: Op, patience: &mut Patience, holder: &OwnedF
         _ => Err(semaphore.error(ErrorKind::Failure)),
     };
     let performed = semaphore.perform_while(op, patience, wanted);
-    let kind = performed.err().map_or(0, |error| {
-        KINDS.iter().position(|&kind| kind == error.kind).map_or(u8::MAX, |place| place as u8 + 1)
-    });
+    let kind = performed
+        .err()
+        .map_or(0, |error| KINDS.iter().position(|&kind| kind == error.kind).map_or(u8::MAX, |place| place as u8 + 1));
     // If nobody reads it, the holder has ended.
     let _ = write_all(report, &[kind], None);
     close_all_but(&[holder.as_raw_fd()]);

@@ -55,7 +55,7 @@ pub struct State {
 #[derive(Debug)]
 pub enum Semaphores {
     /// sem_overview(7).
-    Posix(posix::Semaphore),
+    Posix(Box<posix::Semaphore>),
     /// sysvipc(7).
     SysV(sysv::Set),
 }
@@ -86,9 +86,7 @@ pub fn check(address: &Address, values: &[u32], ops: &[Op]) -> Result<()> {
             }
         }
         Address::SysV(_) => match of(sysv::LARGEST) {
-            Some(value) => {
-                usage(format!("{value} is more than a semaphore of System V holds"), "choose at most 32767")
-            }
+            Some(value) => usage(format!("{value} is more than a semaphore of System V holds"), "choose at most 32767"),
             None => match ops.iter().find(|op| usize::from(op.element) >= values.len() && !values.is_empty()) {
                 Some(op) => usage(
                     format!("there is no element {} in a set of {}", op.element, values.len()),
@@ -111,7 +109,7 @@ impl Semaphores {
     pub fn open(address: &Address, create: Option<&Create>, patience: &mut Patience) -> Result<Self> {
         match address {
             Address::SysV(sysv) => sysv::Set::open(sysv, create, patience).map(Semaphores::SysV),
-            _ => posix::Semaphore::open(name(address)?, create).map(Semaphores::Posix),
+            _ => posix::Semaphore::open(name(address)?, create).map(Box::new).map(Semaphores::Posix),
         }
     }
 
@@ -119,7 +117,7 @@ impl Semaphores {
     pub fn look(address: &Address) -> Result<Self> {
         match address {
             Address::SysV(_) => Self::open(address, None, &mut Patience::new(crate::wait::Limit::Nonblock)),
-            _ => posix::Semaphore::look(name(address)?).map(Semaphores::Posix),
+            _ => posix::Semaphore::look(name(address)?).map(Box::new).map(Semaphores::Posix),
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::stat::SFlag;
+use nix::sys::stat::{FileStat, SFlag};
 
 use super::{Create, Op, State};
 use crate::address::PosixName;
@@ -216,12 +216,7 @@ impl Semaphore {
     }
 
     /// The same while `wanted` says so, which is asked once a second.
-    pub(super) fn perform_while(
-        &self,
-        op: Op,
-        patience: &mut Patience,
-        wanted: impl Fn() -> Result<()>,
-    ) -> Result<()> {
+    pub(super) fn perform_while(&self, op: Op, patience: &mut Patience, wanted: impl Fn() -> Result<()>) -> Result<()> {
         if op.change > 0 { self.give() } else { self.take(patience, || wanted().and_then(|()| self.check_linked())) }
     }
 
@@ -255,8 +250,8 @@ fn settled(entry: &Entry, access: Access) -> Result<Object> {
     loop {
         match entry.open(access) {
             Err(error) if error.kind == ErrorKind::Unexpected && !end.passed() => {
-                let is_file = |stat: nix::sys::stat::FileStat| stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits();
-                if !entry.stat()?.is_some_and(is_file) {
+                let is_file = |stat: FileStat| stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits();
+                if !entry.stat()?.is_none_or(is_file) {
                     return Err(error);
                 }
                 steps.sleep(&end);

@@ -1,0 +1,145 @@
+//! Many who make the same set, and makers who die: rows C22 and F11.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::{semop, values, wait_for};
+use crate::util::{Test, rounds, said, wait_until};
+
+/// Twenty who make, take and give back, in rounds; two that hold at once say so.
+fn race(t: &Test, address: &str, rounds: usize) {
+    let script = r#"
+        holder='read x <held; [ -z "$x" ] || echo "two: $x"
+            echo $$ >held; read y <held; [ "$y" = $$ ] || echo "two: $y"; : >held'
+        : >held
+        for ((i = 0; i < $1; i++)); do
+            pids=
+            for j in {1..20}; do semop -c 1 $0 -1 -- sh -c "$holder" & pids+=" $!"; done
+            for p in $pids; do wait $p || echo "status $?"; done
+            until [ $(semop --get $0) = 1 ]; do :; done
+            ipcunlink sem:$0
+        done"#;
+    let run = t.cmd("bash").args(["-c", script, address, &rounds.to_string()]).run();
+    assert_eq!(run.text(), "");
+}
+
+#[test]
+fn c22_twenty_creators_and_never_two_holders() {
+    let t = Test::new();
+    race(&t, &t.key(), rounds(200));
+}
+
+#[test]
+fn f11_twenty_creators_of_a_posix_one() {
+    let t = Test::new();
+    race(&t, &t.name("sem"), rounds(20));
+}
+
+/// The set as it is between the two calls of its maker.
+fn half_made(t: &Test, key: &str, count: usize) {
+    t.cmd("perl").args(["-e", &format!("defined semget({key}, {count}, 01600) or die $!")]).run().ok();
+}
+
+#[test]
+fn c22_a_set_that_nobody_initialises_names_the_mend() {
+    let t = Test::new();
+    let key = t.key();
+    half_made(&t, &key, 2);
+    // The caller's own patience first.
+    semop(&t, &["-n", "-c", "1,2", &key, "-1"]).says(75, "nobody has initialised it");
+    let begin = Instant::now();
+    semop(&t, &["-w", ".2", "-c", "1,2", &key, "-1"]).says(124, "nobody has initialised it");
+    assert!(begin.elapsed() >= Duration::from_millis(200));
+    let mend = format!("semop --set 1,2 key:{key}, or ipcunlink sem:key:{key})");
+    semop(&t, &["-c", "1,2", &key, "-1"]).says(8, &mend);
+    semop(&t, &["-c", "1,2", &key, "-1", "--", "true"]).says(125, &mend);
+    // Without -c nothing is waited for.
+    semop(&t, &["-n", &key, "-1"]).says(75, "has too little");
+    semop(&t, &["--set", "1,2", &key]).ok();
+    semop(&t, &["-n", "-c", "1,2", &key, "-1"]).ok();
+    assert_eq!(values(&t, &key), "0 2");
+}
+
+#[test]
+fn c22_the_set_of_ipcmk() {
+    let t = Test::new();
+    let id = t.cmd("ipcmk").args(["-S", "2"]).run().text();
+    let id = format!("id:{}", id.rsplit(' ').next().unwrap());
+    semop(&t, &["-w", ".1", "-c", "0,0", &id, "+1"]).says(124, "nobody has initialised it");
+    semop(&t, &[&id, "1:+1"]).ok();
+    // That was an operation.
+    semop(&t, &["-n", "-c", "0,0", &id, "+1"]).ok();
+    t.cmd("ipcunlink").args([format!("sem:{id}")]).run().ok();
+}
+
+#[test]
+fn c22_a_waiter_goes_on_when_it_is_initialised_or_made_anew() {
+    let t = Test::new();
+    let key = t.key();
+    for mend in [
+        format!("semop --set 1 {key}"),
+        format!("ipcunlink sem:{key}; semop -c 1 {key}"),
+        format!("ipcunlink sem:{key}"),
+    ] {
+        half_made(&t, &key, 1);
+        let waits = t.cmd("semop").args(["-c", "1", &key, "-1"]).spawn();
+        waits.wait_blocked();
+        t.bash(&mend).run().ok();
+        waits.output().ok();
+        assert_eq!(values(&t, &key), "0");
+        t.cmd("ipcunlink").args([format!("sem:{key}")]).run().ok();
+    }
+}
+
+/// A maker that is slow between its two calls: what others give is not lost, and
+/// who says -c waits.
+#[test]
+fn c22_what_is_given_before_it_is_initialised_stays() {
+    let t = Test::new();
+    if !t.bash("strace -o /dev/null true 2>/dev/null").run().success() {
+        return said("not tested: a slow maker needs strace, and ptrace");
+    }
+    let key = t.key();
+    let strace = ["-o", "/dev/null", "-e", "inject=semtimedop:delay_enter=1000000:when=1"];
+    let maker = t.cmd("strace").args(strace).args(["semop", "-c", "1,0", &key]).spawn();
+    wait_until("the set is there", || semop(&t, &["--get", &key]).success());
+    assert_eq!(values(&t, &key), "0 0");
+    let waits = t.cmd("semop").args(["-c", "1,0", &key, "-1"]).spawn();
+    waits.wait_blocked();
+    semop(&t, &[&key, "1:+1", "+1"]).ok();
+    maker.output().ok();
+    waits.output().ok();
+    assert_eq!(values(&t, &key), "1 1");
+}
+
+/// One of five is killed at some instant; the others end in time, all with a set
+/// that is whole or with the message.
+#[test]
+fn c22_a_creator_that_is_killed_at_any_instant() {
+    let t = Test::new();
+    let mut broken = 0;
+    for round in 0..rounds(40) {
+        let key = t.key();
+        let line = ["-c", "1", &key, "-1", "--", "true"];
+        let begin = Instant::now();
+        let mut all: Vec<_> = (0..5).map(|_| t.cmd("semop").args(line).spawn()).collect();
+        let first = all.remove(0);
+        let moment = Duration::from_micros(50 * (round as u64 % 40));
+        wait_until("the moment", || begin.elapsed() >= moment);
+        first.kill(Signal::SIGKILL);
+        first.output();
+        for one in all {
+            let output = one.output();
+            if output.status != 0 {
+                output.says(125, "semop --set 1 key:");
+                broken += 1;
+            }
+        }
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        if broken == 0 {
+            wait_for(&t, &key, "1");
+        }
+        t.cmd("ipcunlink").args([format!("sem:{key}")]).run().ok();
+    }
+}
