@@ -7,33 +7,38 @@ use nix::sys::signal::Signal;
 use super::{semop, values, wait_for};
 use crate::util::{Test, rounds, said, wait_until};
 
-/// Twenty who make, take and give back, in rounds; two that hold at once say so.
-fn race(t: &Test, address: &str, rounds: usize) {
+/// Twenty who make, take and give back, in rounds, two rounds at a time; two that
+/// hold at once say so.
+fn race(t: &Test, addresses: [&str; 2], rounds: usize) {
     let script = r#"
-        holder='read x <held; [ -z "$x" ] || echo "two: $x"
-            echo $$ >held; read y <held; [ "$y" = $$ ] || echo "two: $y"; : >held'
-        : >held
-        for ((i = 0; i < $1; i++)); do
-            pids=
-            for j in {1..20}; do semop -c 1 $0 -1 -- sh -c "$holder" & pids+=" $!"; done
-            for p in $pids; do wait $p || echo "status $?"; done
-            until [ $(semop --get $0) = 1 ]; do :; done
-            ipcunlink sem:$0
-        done"#;
-    let run = t.cmd("bash").args(["-c", script, address, &rounds.to_string()]).run();
-    assert_eq!(run.text(), "");
+        holder='read x <$0; [ -z "$x" ] || echo "two: $x"
+            echo $$ >$0; read y <$0; [ "$y" = $$ ] || echo "two: $y"; : >$0'
+        lane() {
+            : >held.$2
+            for ((i = 0; i < ROUNDS; i++)); do
+                pids=
+                for j in {1..20}; do semop -c 1 $1 -1 -- sh -c "$holder" held.$2 & pids+=" $!"; done
+                for p in $pids; do wait $p || echo "status $?"; done
+                until [ $(semop --get $1) = 1 ]; do :; done
+                ipcunlink sem:$1
+            done
+            echo done
+        }
+        lane $0 a & lane $1 b & wait"#;
+    let run = t.cmd("bash").args(["-c", script]).args(addresses).env("ROUNDS", (rounds / 2).to_string());
+    assert_eq!(run.run().text(), "done\ndone");
 }
 
 #[test]
 fn c22_twenty_creators_and_never_two_holders() {
     let t = Test::new();
-    race(&t, &t.key(), rounds(200));
+    race(&t, [&t.key(), &t.key()], rounds(200));
 }
 
 #[test]
 fn f11_twenty_creators_of_a_posix_one() {
     let t = Test::new();
-    race(&t, &t.name("sem"), rounds(20));
+    race(&t, [&t.name("a"), &t.name("b")], rounds(20));
 }
 
 /// The set as it is between the two calls of its maker.
