@@ -7,6 +7,7 @@ mod foreign;
 mod guardian;
 mod posix;
 mod sysv;
+mod torture;
 
 use crate::util::{Output, Running, Test, wait_until};
 
@@ -79,7 +80,7 @@ fn takes_and_gives() {
 }
 
 #[test]
-fn options_and_hyphens() {
+fn c6_options_and_hyphens() {
     let t = Test::new();
     for address in both(&t, "2") {
         // What follows -- is the command's, whatever it looks like.

@@ -1,12 +1,10 @@
 //! Who gives a POSIX semaphore back, and when nobody does.
 
-use std::time::{Duration, Instant};
-
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{blocked, semop, values, wait_for};
-use crate::util::{Running, Test, entries, rounds, wait_until};
+use crate::util::{Running, Test, entries, wait_until};
 
 /// The guardians of a semaphore.
 fn guardians(name: &str) -> Vec<Pid> {
@@ -28,7 +26,7 @@ fn held(t: &Test, name: &str) -> (Running, Pid) {
 }
 
 #[track_caller]
-fn wait_none(name: &str) {
+pub fn wait_none(name: &str) {
     wait_until("no guardian is left", || guardians(name).is_empty());
 }
 
@@ -83,25 +81,6 @@ fn m8_killed_while_it_waits_the_tool_says_so() {
         kill(guardian, Signal::SIGKILL).unwrap();
     }
     waits.output().says(125, "the process that was to give it back has failed");
-}
-
-/// Of the tool, of the command, and of what is between them.
-#[test]
-fn m8_kill_9_at_any_moment_gives_back() {
-    let t = Test::new();
-    let name = t.name("sem");
-    semop(&t, &["-c", "1", &name]).ok();
-    for round in 0..rounds(60) {
-        let running = t.cmd("semop").args([&name, "-1", "--", "sleep", "1000"]).spawn();
-        let begin = Instant::now();
-        let moment = Duration::from_micros(100 * (round as u64 % 60));
-        wait_until("the moment", || begin.elapsed() >= moment);
-        running.kill(Signal::SIGKILL);
-        running.output();
-        // Not before the guardian, if there is one, has done what it does.
-        wait_none(&name);
-        wait_for(&t, &name, "1");
-    }
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn f6_f7_what_was_planted_is_no_semaphore() {
 }
 
 #[test]
-fn scribbled_values_harm_nobody() {
+fn f6_scribbled_values_harm_nobody() {
     let t = Test::new();
     let (name, path) = (new(&t, "1"), file(&t));
     let whole = std::fs::read(&path).unwrap();

@@ -15,13 +15,18 @@ use std::time::{Duration, Instant};
 
 mod queues;
 mod segments;
+mod semop;
 mod start;
 
 type Measure = fn(&Bench);
 
 /// What can be named on the command line.
-const TOPICS: &[(&str, Measure)] =
-    &[("segments", segments::measure), ("queues", queues::measure), ("start", start::measure)];
+const TOPICS: &[(&str, Measure)] = &[
+    ("segments", segments::measure),
+    ("queues", queues::measure),
+    ("semop", semop::measure),
+    ("start", start::measure),
+];
 
 fn main() {
     // cargo adds options of its own.
