@@ -7,7 +7,6 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::process::ExitCode;
 
 use clap::error::{ContextKind, ErrorKind as ClapKind};
 use libipc::signals::Deferred;
@@ -128,8 +127,9 @@ pub fn common(failures: &[u8]) -> Outcome {
     }
 }
 
-/// The `main` of every binary; `name` is the tool's.
-pub fn main<T: Tool>(name: &str) -> ExitCode {
+/// The `main` of every binary: the name of the tool, and
+/// the arguments, of which the first is the program's name.
+pub fn main<T: Tool>(name: &str, args: Vec<OsString>) -> u8 {
     start::prepare();
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     let io = Io {
@@ -137,7 +137,7 @@ pub fn main<T: Tool>(name: &str) -> ExitCode {
         stdout: start::was_open(Standard::Output).then_some(stdout.as_fd()),
         stderr: start::was_open(Standard::Error).then_some(stderr.as_fd()),
     };
-    ExitCode::from(run::<T>(name, std::env::args_os().skip(1), &io))
+    run::<T>(name, args.into_iter().skip(1), &io)
 }
 
 /// Run a tool with these arguments and descriptors; its exit status.

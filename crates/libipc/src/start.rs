@@ -1,13 +1,13 @@
-//! How the process was started, before Rust's runtime changed it.
+//! How the process was started.
 //!
-//! Rust sets SIGPIPE to be ignored and opens /dev/null for each of the
-//! descriptors 0 to 2 that was closed. A tool must undo the first (a closed
-//! pipe ends it quietly) and must know of the second (data written to a closed
-//! stdout is lost, and that is an error). A command that a tool runs gets
-//! everything as it was.
+//! A tool must know which of the descriptors 0 to 2 were closed: data written to
+//! a closed stdout is lost, and that is an error. A command that a tool runs gets
+//! descriptors and dispositions as they were.
 
 use crate::sys;
-use crate::sys::signal::{SIGPIPE, SIGXFSZ, set_disposition};
+use crate::sys::signal::{SIGXFSZ, set_disposition};
+
+pub use crate::sys::start::arguments;
 
 /// The standard descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,15 +25,10 @@ pub fn was_open(which: Standard) -> bool {
     sys::start::state() & (1 << which as u8) == 0
 }
 
-fn was_ignored(signal: i32) -> bool {
-    sys::start::CHANGED.iter().any(|&(changed, bit)| changed == signal && sys::start::state() & bit != 0)
-}
-
-/// Give SIGPIPE the disposition that the process was started with; make a write
-/// beyond RLIMIT_FSIZE an error (EFBIG) instead of a death by SIGXFSZ; survive
-/// the loss of mapped memory.
+/// See how the process was started; make a write beyond RLIMIT_FSIZE an error
+/// (EFBIG) instead of a death by SIGXFSZ; survive the loss of mapped memory.
 pub fn prepare() {
-    set_disposition(SIGPIPE, was_ignored(SIGPIPE));
+    sys::start::look();
     set_disposition(SIGXFSZ, true);
     sys::guard::install();
 }
@@ -46,7 +41,7 @@ pub(crate) fn restore() {
     }
     for which in [Standard::Input, Standard::Output, Standard::Error] {
         if !was_open(which) {
-            // Rust's own /dev/null.
+            // Our own /dev/null.
             let _ = nix::unistd::close(which as i32);
         }
     }

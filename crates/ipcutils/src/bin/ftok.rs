@@ -1,6 +1,5 @@
 //! See ftok(1).
+#![cfg_attr(not(test), no_main)]
 #![forbid(unsafe_code)]
 
-fn main() -> std::process::ExitCode {
-    ipcutils::app::main::<ipcutils::tools::ftok::Args>(env!("CARGO_BIN_NAME"))
-}
+libipc::program!(|args| ipcutils::app::main::<ipcutils::tools::ftok::Args>(env!("CARGO_BIN_NAME"), args));

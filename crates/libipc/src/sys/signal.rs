@@ -3,8 +3,8 @@
 use std::mem::MaybeUninit;
 use std::ptr;
 
+pub(crate) use nix::libc::SIGXFSZ;
 use nix::libc::{self, c_int};
-pub(crate) use nix::libc::{SIGPIPE, SIGXFSZ};
 
 /// Whether the signal is ignored now.
 pub(crate) fn is_ignored(signal: c_int) -> bool {
