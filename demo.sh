@@ -1,6 +1,6 @@
 #!/bin/sh
 # Move a file through shared memory and back, and see that it is the same; then
-# messages through a queue, and a semaphore around a command.
+# messages through a queue, which ipcls shows, and a semaphore around a command.
 set -eu
 
 dir=$(mktemp -d)
@@ -24,6 +24,7 @@ key=$(ftok file)
 run "echo through a System V segment | shmput ftok:file"
 run "shmcat $key"
 run "seq 3 | mqsend -c --max-messages 4 --message-size 64 -l $queue"
+run "ipcls -o state,size,use,age,address shm:$segment shm:$key mq:$queue"
 run "mqrecv --drain -J $queue"
 run "semop -c 1 $slots -1 -- sh -c 'semop --get $slots; echo held'"
 run "ipcunlink shm:$key shm:$segment mq:$queue sem:$slots"

@@ -85,7 +85,7 @@ fn c_reads_and_writes_whole_segments() {
     for address in [t.name("seg"), t.key()] {
         t.cmd("shmput").args([&address]).stdin(&*content).run().ok();
         assert!(t.cmd(c).args(["read", &address]).run().ok() == content, "{address}");
-        t.cmd("ipcunlink").args([format!("shm:{address}")]).run().ok();
+        t.cmd("ipcunlink").args(["--force", &format!("shm:{address}")]).run().ok();
         t.cmd(c).args(["write", &address]).stdin(&*content).run().ok();
         assert!(t.cmd("shmcat").args([&address]).run().ok() == content, "{address}");
         t.cmd("shmcat").args(["--rm", &address]).run().ok();
@@ -113,7 +113,7 @@ fn c_sees_writes_in_place_and_keeps_what_is_replaced() {
             put.says(4, "ipcunlink");
         }
         assert_eq!(mapped.shows(), "hippo");
-        t.cmd("ipcunlink").args([format!("shm:{address}")]).run().ok();
+        t.cmd("ipcunlink").args(["--force", &format!("shm:{address}")]).run().ok();
         assert_eq!(mapped.shows(), "hippo");
     }
 }
@@ -130,7 +130,7 @@ fn perl_reads_and_writes() {
     assert_eq!(t.cmd("shmcat").args([&key]).run().ok(), b"ab\xff\0cd");
     t.cmd("shmput").args(["-i", &key]).stdin("perl").run().ok();
     assert_eq!(t.bash(&read).run().text(), "perlcd");
-    t.cmd("ipcunlink").args([format!("shm:{key}")]).run().ok();
+    t.cmd("ipcunlink").args(["--force", &format!("shm:{key}")]).run().ok();
     let make = format!("perl -e '$i = shmget({key}, 9, 01640); shmwrite($i, \"from perl\", 0, 9) or die $!'");
     t.bash(&make).run().ok();
     assert_eq!(t.cmd("shmcat").args(["--rm", &key]).run().text(), "from perl");

@@ -5,6 +5,8 @@ use std::os::unix::ffi::OsStringExt;
 
 use crate::util::{AS_OTHER, Test};
 
+mod held;
+
 /// Make a System V object with perl; its identifier.
 fn sysv(t: &Test, kind: &str, key: &str) -> String {
     let call = match kind {

@@ -9,6 +9,7 @@ mod util;
 mod docs;
 mod ftok;
 mod interop;
+mod ipcls;
 mod ipcunlink;
 mod mqrecv;
 mod mqsend;

@@ -318,7 +318,7 @@ fn e18_sent_to_a_queue_made_anew() {
     let mut sender = t.cmd("mqsend").args(["-l", &q]).spawn_open();
     sender.write(b"one\n");
     assert_eq!(t.cmd("mqrecv").args([&q]).run().text(), "one");
-    t.cmd("ipcunlink").args([format!("mq:{q}")]).run().ok();
+    t.cmd("ipcunlink").args(["--force", &format!("mq:{q}")]).run().ok();
     empty(&t, "q");
     sender.write(b"two\nthree\n");
     sender.output().says(6, "was removed meanwhile; messages sent: 1");

@@ -113,7 +113,7 @@ fn d6_by_id_after_removal_while_attached() {
     put(&t, &key, &old);
     let id = t.bash(&format!("perl -e 'print shmget({key}, 0, 0)'")).run().text();
     let holder = half_way(&t, &[&key]);
-    t.cmd("ipcunlink").args([format!("shm:{key}")]).run().ok();
+    t.cmd("ipcunlink").args(["--force", &format!("shm:{key}")]).run().ok();
     cat(&t, &[&key]).says(3, "does not exist");
     assert!(cat(&t, &[&format!("id:{id}")]).ok() == old);
     put(&t, &key, &new);
@@ -130,7 +130,7 @@ fn d12_a_segment_that_comes_and_goes() {
     // 0, being filled, or absent: never a permission, a signal or a mixture.
     let script = format!(
         "(for i in {{1..150}}; do
-            shmput {key} <<<aaaaaaaaaaaaaaaa && ipcunlink shm:{key} || exit 1
+            shmput {key} <<<aaaaaaaaaaaaaaaa && ipcunlink --force shm:{key} || exit 1
         done) & writer=$!
         while kill -0 $writer 2>/dev/null; do
             out=$(shmcat {key} 2>err); s=$?
@@ -251,7 +251,7 @@ fn g24_removed_while_it_is_read() {
     let old = noise(24, LARGE);
     put(&t, &name, &old);
     let reader = half_way(&t, &[&name]);
-    t.cmd("ipcunlink").args([format!("shm:{name}")]).run().ok();
+    t.cmd("ipcunlink").args(["--force", &format!("shm:{name}")]).run().ok();
     cat(&t, &[&name]).says(3, "does not exist");
     assert!(read_on(reader).ok() == old);
 }

@@ -353,7 +353,7 @@ fn g24_who_has_the_old_object_keeps_it() {
     for (address, path) in both(&t) {
         let script = format!(
             "echo old | shmput {address}; exec 3<{path}; echo new | shmput {address}
-            ipcunlink shm:{address}; echo newest | shmput -x {address}
+            ipcunlink --force shm:{address}; echo newest | shmput -x {address}
             [ $(stat -Lc %i /dev/fd/3) != $(stat -c %i {path}) ] && cat <&3 && cat {path}",
             path = path.display()
         );

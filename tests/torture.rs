@@ -70,7 +70,7 @@ fn g10_of_exclusive_writers_exactly_one_wins() {
                     case $s in 0) won+=${p%%:*} ;; 4) ;; *) cat errors; exit 1 ;; esac
                 done
                 shmcat $o | cmp - $won
-                ipcunlink shm:$o
+                ipcunlink --force shm:$o
             done
         done";
     race(&t, 20, script).env("NAME", t.name("o")).run().ok();
@@ -104,7 +104,7 @@ const ONE_WINS: &str = "
 #[test]
 fn system_v_racers_exactly_one_wins() {
     let t = Test::new();
-    let script = format!("{ONE_WINS}\nfor ((i = 0; i < RACES; i++)); do one_wins; ipcunlink shm:$KEY; done");
+    let script = format!("{ONE_WINS}\nfor ((i = 0; i < RACES; i++)); do one_wins; ipcunlink --force shm:$KEY; done");
     let key = t.key();
     race(&t, 30, &script).env("KEY", &key).run().ok();
     assert!(t.left().is_empty(), "{:?}", t.left());
@@ -120,7 +120,7 @@ fn racers_for_what_a_dead_filler_left_exactly_one_wins() {
         }
         keys.iter().for_each(|key| wait_old(key));
         for key in &keys {
-            race(&t, 1, &format!("{ONE_WINS}\none_wins; ipcunlink shm:$KEY")).env("KEY", key).run().ok();
+            race(&t, 1, &format!("{ONE_WINS}\none_wins; ipcunlink --force shm:$KEY")).env("KEY", key).run().ok();
         }
     }
     assert!(t.left().is_empty(), "{:?}", t.left());
@@ -130,7 +130,7 @@ fn racers_for_what_a_dead_filler_left_exactly_one_wins() {
 fn d12_a_segment_that_comes_and_goes_is_whole_or_missing() {
     let t = Test::new();
     let script = "
-        { for ((i = 0; i < RACES; i++)); do shmput $KEY <a; ipcunlink shm:$KEY; done; touch stop; } & writer=$!
+        { for ((i = 0; i < RACES; i++)); do shmput $KEY <a; ipcunlink --force shm:$KEY; done; touch stop; } & writer=$!
         until [ -e stop ]; do
             s=0; shmcat $KEY >out 2>error || s=$?
             case $s in 0) cmp a out ;; 3|75) [ ! -s out ] ;; *) echo status $s; cat error; exit 1 ;; esac

@@ -81,7 +81,7 @@ fn e18_removed_while_blocked() {
     let begin = Instant::now();
     let queues: Vec<_> = ["sender", "twice", "one", "only", "b"].iter().map(|word| t.queue(word)).collect();
     for queue in &queues {
-        t.cmd("ipcunlink").args([format!("mq:{queue}")]).run().ok();
+        t.cmd("ipcunlink").args(["--force", &format!("mq:{queue}")]).run().ok();
         t.cmd("mqsend").args(SMALL).args([queue, "new"]).run().ok();
     }
     for one in waiting {
@@ -110,7 +110,7 @@ fn e18_removed_while_following() {
     let mut sender = t.cmd("mqsend").args(["-l", "-w", "1h", &q]).spawn_open();
     sender.wait_blocked();
     let begin = Instant::now();
-    t.cmd("ipcunlink").args([format!("mq:{q}")]).run().ok();
+    t.cmd("ipcunlink").args(["--force", &format!("mq:{q}")]).run().ok();
     follower.output().says(6, "was removed meanwhile");
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
     // The kernel would still take messages, which nobody receives.
@@ -205,7 +205,7 @@ fn the_timers_signal_ignored_or_blocked() {
             }
         }
         for word in ["sender", "twice", "one", "only", "a"] {
-            t.cmd("ipcunlink").args([format!("mq:{}", t.queue(word))]).run().ok();
+            t.cmd("ipcunlink").args(["--force", &format!("mq:{}", t.queue(word))]).run().ok();
         }
         for one in waiting {
             one.output().says(6, "was removed meanwhile");

@@ -61,7 +61,7 @@ fn c_and_posix() {
         wait_until("C waits", || semop(&t, &["--get", "-J", &name]).text().contains("\"ncnt\":1"));
         held.output().ok();
         waits.output().ok();
-        t.cmd("ipcunlink").args([format!("sem:{name}")]).run().ok();
+        t.cmd("ipcunlink").args(["--force", &format!("sem:{name}")]).run().ok();
     }
 }
 

@@ -117,7 +117,7 @@ fn removed_and_made_anew_the_new_one_gets_nothing() {
     let t = Test::new();
     let name = t.name("sem");
     let (held, _) = held(&t, &name);
-    t.cmd("ipcunlink").args([format!("sem:{name}")]).run().ok();
+    t.cmd("ipcunlink").args(["--force", &format!("sem:{name}")]).run().ok();
     semop(&t, &["-c", "5", &name]).ok();
     held.kill(Signal::SIGTERM);
     held.output();

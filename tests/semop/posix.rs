@@ -141,7 +141,7 @@ fn f8_removed_while_waiting() {
         for made_anew in [false, true] {
             let name = new(&t, "0");
             let waits = blocked(&t, &[&[&*name, "-1"], command].concat());
-            t.cmd("ipcunlink").args([format!("sem:{name}")]).run().ok();
+            t.cmd("ipcunlink").args(["--force", &format!("sem:{name}")]).run().ok();
             if made_anew {
                 semop(&t, &["-c", "1", &name]).ok();
             }
@@ -228,7 +228,7 @@ fn f12_truncated_under_a_waiter() {
             let waits = blocked(&t, &[&[&*name, "-1"], command].concat());
             std::fs::File::options().write(true).open(file(&t)).unwrap().set_len(size).unwrap();
             waits.output().says(status, "was truncated");
-            t.cmd("ipcunlink").args([format!("sem:{name}")]).run().ok();
+            t.cmd("ipcunlink").args(["--force", &format!("sem:{name}")]).run().ok();
         }
     }
 }

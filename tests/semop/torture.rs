@@ -21,7 +21,7 @@ fn race(t: &Test, addresses: [&str; 2], rounds: usize) {
                 for j in {1..20}; do semop -c 1 $1 -1 -- sh -c "$holder" held.$2 & pids+=" $!"; done
                 for p in $pids; do wait $p || echo "status $?"; done
                 until [ $(semop --get $1) = 1 ]; do :; done
-                ipcunlink sem:$1
+                ipcunlink --force sem:$1
             done
             echo done
         }

@@ -61,7 +61,7 @@ fn rm_of_a_name_that_means_another_object() {
             put(&t, &address, &old);
             let reader = half_way(&t, &flag.into_iter().chain(["--rm", &address]).collect::<Vec<_>>());
             if address.starts_with("0x") {
-                t.cmd("ipcunlink").args([format!("shm:{address}")]).run().ok();
+                t.cmd("ipcunlink").args(["--force", &format!("shm:{address}")]).run().ok();
             }
             put(&t, &address, b"new");
             let mut output = read_on(reader);
@@ -80,7 +80,7 @@ fn rm_of_what_was_removed_meanwhile() {
     for address in addresses(&t) {
         put(&t, &address, &old);
         let reader = half_way(&t, &["--rm", &address]);
-        t.cmd("ipcunlink").args([format!("shm:{address}")]).run().ok();
+        t.cmd("ipcunlink").args(["--force", &format!("shm:{address}")]).run().ok();
         let mut output = read_on(reader);
         assert!(std::mem::take(&mut output.stdout) == old, "{address}");
         output.says(6, "meanwhile");

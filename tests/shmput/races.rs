@@ -47,7 +47,7 @@ fn in_place_removed_meanwhile_makes_nothing() {
     for (address, path) in both(&t) {
         put(&t, &["--size", "1M", &address], "").run().ok();
         let filler = half_way_in_place(&t, &address);
-        t.cmd("ipcunlink").args([format!("shm:{address}")]).run().ok();
+        t.cmd("ipcunlink").args(["--force", &format!("shm:{address}")]).run().ok();
         filler.output().says(6, "removed before anything was written");
         assert!(!path.exists());
     }
@@ -64,7 +64,7 @@ fn in_place_a_system_v_segment_removed_meanwhile() {
             put(&t, &["--size", "1M", &key], "").run().ok();
             let by_id = format!("id:{}", row(&key).unwrap().id);
             let filler = half_way_in_place(&t, if by_key { &key } else { &by_id });
-            t.cmd("ipcunlink").args([format!("shm:{by_id}")]).run().ok();
+            t.cmd("ipcunlink").args(["--force", &format!("shm:{by_id}")]).run().ok();
             if again {
                 put(&t, &[&key], &*new).run().ok();
             }
@@ -72,7 +72,7 @@ fn in_place_a_system_v_segment_removed_meanwhile() {
             assert_eq!(row(&key).is_some(), again);
             if again {
                 assert!(content(&t, &key) == new);
-                t.cmd("ipcunlink").args([format!("shm:{key}")]).run().ok();
+                t.cmd("ipcunlink").args(["--force", &format!("shm:{key}")]).run().ok();
             }
         }
     }

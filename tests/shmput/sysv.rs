@@ -68,7 +68,7 @@ fn every_way_to_say_a_key() {
     for address in [format!("key:{decimal}"), format!("key:0{decimal:o}"), format!("key:{key}")] {
         put(&t, &[&address], "x").run().ok();
         assert_eq!(content(&t, &key), b"x");
-        t.cmd("ipcunlink").args([format!("shm:{key}")]).run().ok();
+        t.cmd("ipcunlink").args(["--force", &format!("shm:{key}")]).run().ok();
     }
     t.file("f", "");
     t.bash("echo x | shmput ftok:f:7; shmcat $(ftok f 7); ipcunlink shm:ftok:f:7").run().ok();
@@ -148,7 +148,7 @@ fn d6_a_removed_segment_leaves_its_key_at_once() {
     let held = t.cmd(holder.to_str().unwrap()).args([&key, "384"]).spawn_open();
     wait_until("it is attached", || row(&key).is_some_and(|row| row.perms == "600" && row.attached == 1));
     let id = format!("id:{}", row(&key).unwrap().id);
-    t.cmd("ipcunlink").args([format!("shm:{key}")]).run().ok();
+    t.cmd("ipcunlink").args(["--force", &format!("shm:{key}")]).run().ok();
     t.cmd("shmcat").args([&key]).run().fails(3);
     put(&t, &["-i", &key], "x").run().fails(3);
     put(&t, &[&key], "new").run().ok();

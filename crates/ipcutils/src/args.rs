@@ -2,10 +2,11 @@
 
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use libipc::address::{Address, KindAddress, Proj};
+use libipc::address::{Address, Kind, KindAddress, Proj};
+use libipc::inventory::Pattern;
 use libipc::mode::Mode;
 use libipc::mq::{Create, Queue};
 use libipc::text::printable;
@@ -13,6 +14,7 @@ use libipc::wait::Limit;
 use libipc::{Error, ErrorKind};
 
 use crate::app::Io;
+use crate::columns::{self, Column};
 
 /// What addresses look like, for help texts.
 pub const ADDRESS_HELP: &str = "/name, key:N, id:N, ftok:PATH[:PROJ], private: or file:PATH";
@@ -37,6 +39,30 @@ pub fn address() -> impl TypedValueParser<Value = Address> {
 /// KIND:ADDRESS.
 pub fn kind_address() -> impl TypedValueParser<Value = KindAddress> {
     OsStringValueParser::new().try_map(|text: OsString| KindAddress::parse(&text))
+}
+
+/// A kind of object.
+pub fn kind(word: &str) -> Result<Kind, String> {
+    let words = || Kind::ALL.map(Kind::as_str).join(", ");
+    Kind::from_bytes(word.as_bytes()).ok_or_else(|| format!("{word:?} is no kind: one of {}", words()))
+}
+
+/// A pattern of the shell.
+pub fn pattern() -> impl TypedValueParser<Value = Pattern> {
+    OsStringValueParser::new().try_map(|text: OsString| Pattern::new(&text).ok_or("a pattern has no NUL"))
+}
+
+/// Columns that were chosen.
+#[derive(Clone, Debug)]
+pub struct Columns(pub Vec<&'static Column>);
+
+/// COLUMN,...
+pub fn columns(text: &str) -> Result<Columns, String> {
+    let column = |word: &str| {
+        let words = || columns::ALL.iter().map(|column| column.name).collect::<Vec<_>>().join(", ");
+        Column::find(word).ok_or_else(|| format!("{word:?} is no column: choose from {}", words()))
+    };
+    text.split(',').map(column).collect::<Result<_, _>>().map(Columns)
 }
 
 /// PROJ of ftok(3).
@@ -128,6 +154,60 @@ fn parse_duration(text: &str) -> Option<Duration> {
             return Some(total);
         }
     }
+}
+
+/// A number of bytes for people: four digits at most, then K, M, G...
+pub fn human_size(bytes: u64) -> String {
+    if bytes < 10_000 {
+        return bytes.to_string();
+    }
+    let mut size = bytes as f64;
+    for unit in ["K", "M", "G", "T", "P", "E"] {
+        size /= 1024.0;
+        if size < 999.5 || unit == "E" {
+            return if size < 9.95 { format!("{size:.1}{unit}") } else { format!("{size:.0}{unit}") };
+        }
+    }
+    bytes.to_string()
+}
+
+/// A duration for people, in its largest unit.
+pub fn human_age(age: Duration) -> String {
+    let seconds = age.as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86400 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86400),
+    }
+}
+
+/// The seconds since the epoch.
+pub fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// A moment in seconds since the epoch as RFC 3339 has it, in UTC.
+pub fn timestamp(seconds: i64) -> String {
+    let (days, second) = (seconds.div_euclid(86400), seconds.rem_euclid(86400));
+    // The civil calendar in eras of 400 years, each of which begins on a 1 March.
+    let days = days + 719_468;
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// A duration that is not 0.
+pub fn positive_duration(text: &str) -> Result<Duration, String> {
+    duration(text)
+        .and_then(|duration| if duration.is_zero() { Err("must be more than 0".into()) } else { Ok(duration) })
 }
 
 /// An exit status for `-E`.
@@ -268,6 +348,33 @@ mod tests {
             "99999999999999999999999d",
         ] {
             assert!(duration(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_ages_and_moments_for_people() {
+        for (bytes, text) in [
+            (0, "0"),
+            (9999, "9999"),
+            (10_240, "10K"),
+            (10_000, "9.8K"),
+            (1_048_575, "1.0M"),
+            (5 << 30, "5.0G"),
+            (u64::MAX, "16E"),
+        ] {
+            assert_eq!(human_size(bytes), text);
+        }
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (60, "1m"), (7199, "1h"), (86_400 * 400, "400d")] {
+            assert_eq!(human_age(Duration::from_secs(seconds)), text);
+        }
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_795_577_622, "2026-11-25T03:33:42Z"),
+            (-1, "1969-12-31T23:59:59Z"),
+            (4_107_542_399, "2100-02-28T23:59:59Z"),
+        ] {
+            assert_eq!(timestamp(seconds), text);
         }
     }
 

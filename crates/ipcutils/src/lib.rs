@@ -7,7 +7,11 @@
 
 pub mod app;
 pub mod args;
+pub mod columns;
+pub mod limits;
+pub mod listing;
 pub mod messages;
 pub mod progress;
 pub mod records;
+pub mod screen;
 pub mod tools;

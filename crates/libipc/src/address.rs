@@ -365,8 +365,12 @@ impl Kind {
         }
     }
 
-    fn from_bytes(word: &[u8]) -> Option<Self> {
-        [Kind::Shm, Kind::Ring, Kind::Lock, Kind::Mq, Kind::Sem].into_iter().find(|k| k.as_str().as_bytes() == word)
+    /// All of them.
+    pub const ALL: [Kind; 5] = [Kind::Shm, Kind::Ring, Kind::Lock, Kind::Mq, Kind::Sem];
+
+    /// The kind of a word.
+    pub fn from_bytes(word: &[u8]) -> Option<Self> {
+        Kind::ALL.into_iter().find(|k| k.as_str().as_bytes() == word)
     }
 }
 

@@ -20,7 +20,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, geteuid, linkat, unlinkat};
 use crate::entry::{Access, Entry, Object, RACES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mode::Mode;
-use crate::ofd::{Bytes, Hold, try_lock};
+use crate::ofd::{Bytes, Hold, in_the_way, try_lock};
 use crate::signals::{Deferred, undisturbed};
 
 /// What begins the temporary names of this toolkit; random letters follow.
@@ -249,6 +249,12 @@ pub fn sweep(dir: impl AsFd) -> bool {
         }
     }
     swept
+}
+
+/// Whether this temporary name was left by a dead maker; asks, and holds nothing.
+pub(crate) fn is_left(file: impl AsFd, leaf: &[u8]) -> bool {
+    let left = |stat: FileStat| !is_just_aside(leaf, &stat);
+    fstat(&file).is_ok_and(left) && in_the_way(&file, Hold::Shared, Bytes::ALL) == Ok(false)
 }
 
 /// An object that was moved aside, to be looked at and put back, is locked by

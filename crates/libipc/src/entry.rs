@@ -28,11 +28,17 @@ pub const SHM_DIR: &str = "/dev/shm";
 /// How often a race for a name is run again before it is called a failure.
 pub(crate) const RACES: usize = 1000;
 
+/// O_APPEND means nothing to a reader, and marks the descriptors of those who
+/// only ask, so that two that ask at once do not take each other for holders.
+pub(crate) const LOOKING: OFlag = OFlag::O_RDONLY.union(OFlag::O_APPEND);
+
 /// What a file will be opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Reading alone.
     Read,
+    /// Reading by one who asks what it is: not counted among its holders.
+    Look,
     /// Reading and writing.
     Write,
 }
@@ -141,12 +147,16 @@ impl Entry {
     /// # Errors
     /// [`ErrorKind::Missing`], [`ErrorKind::Denied`], and
     /// [`ErrorKind::Unexpected`] for a FIFO, a directory, a link, or a file
-    /// with a second name.
+    /// with a second name, which does not matter to one who looks.
     pub fn open(&self, access: Access) -> Result<Object> {
         for _ in 0..RACES {
             let Some(stat) = self.stat()? else { return Err(self.errno(Errno::ENOENT)) };
             self.check_regular(&stat)?;
-            let rights = if access == Access::Read { OFlag::O_RDONLY } else { OFlag::O_RDWR };
+            let rights = match access {
+                Access::Read => OFlag::O_RDONLY,
+                Access::Look => LOOKING,
+                Access::Write => OFlag::O_RDWR,
+            };
             let flags = rights | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
             let fd = match openat(&self.dir, self.leaf.as_os_str(), flags, Bits::empty()) {
                 Ok(fd) => fd,
@@ -159,6 +169,7 @@ impl Entry {
                 // Removed or replaced between the two calls: look again.
                 0 => continue,
                 1 => return Ok(Object { file: File::from(fd), stat }),
+                _ if access == Access::Look => return Ok(Object { file: File::from(fd), stat }),
                 // A second name may be a temporary one of a dead maker.
                 _ if sweep(&self.dir) => continue,
                 _ => {

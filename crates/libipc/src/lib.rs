@@ -7,6 +7,7 @@
 //! | whole segments of shared memory | [`shm::posix`] | [`shm::sysv`] |
 //! | message queues | [`mq::posix`] | [`mq::sysv`] |
 //! | semaphores | [`sem::posix`] | [`sem::sysv`] |
+//! | what exists, and who holds it | [`inventory`] | [`inventory`] |
 //!
 //! Around them: [`address`] (how users name an object), [`error`] (what can go
 //! wrong, each kind one exit status), [`mode`] (permission bits and the umask),
@@ -25,6 +26,7 @@ pub mod copy;
 pub mod draft;
 pub mod entry;
 pub mod error;
+pub mod inventory;
 mod limits;
 pub mod mode;
 pub mod mq;
@@ -35,6 +37,7 @@ pub mod shm;
 pub mod signals;
 pub mod start;
 mod sys;
+pub mod terminal;
 pub mod text;
 pub mod wait;
 

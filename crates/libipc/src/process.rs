@@ -6,6 +6,44 @@ use nix::errno::Errno;
 
 use crate::sys;
 
+/// The effective user of this process.
+pub fn own_uid() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// What a number says of its process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// There is none, or a zombie.
+    Ended,
+    /// There is one, which began then.
+    Began(SystemTime),
+    /// Nothing: the number is 0, of another PID namespace, or /proc is silent.
+    Unknown,
+}
+
+impl Life {
+    /// Whether a process of that number that was alive at `then` has ended since.
+    pub fn ended_since(self, then: SystemTime) -> bool {
+        match self {
+            Life::Ended => true,
+            Life::Began(began) => began > then + Duration::from_secs(1),
+            Life::Unknown => false,
+        }
+    }
+}
+
+/// Look for the process `pid`.
+pub fn life(pid: i32) -> Life {
+    if pid <= 0 {
+        return Life::Unknown;
+    }
+    match sys::process::ended(pid) {
+        Ok(true) | Err(Errno::ESRCH) => Life::Ended,
+        _ => began(pid).map_or(Life::Unknown, Life::Began),
+    }
+}
+
 /// Whether the process `pid` that was alive at `then` has ended since.
 ///
 /// A zombie has ended. A number that was given to a younger process is not the
@@ -13,23 +51,22 @@ use crate::sys;
 /// both clocks tick in whole seconds or hundredths, so a second of doubt counts
 /// as alive). A number of 0, from another PID namespace, says nothing: alive.
 pub fn ended_since(pid: i32, then: SystemTime) -> bool {
-    if pid <= 0 {
-        return false;
-    }
-    match sys::process::ended(pid) {
-        Ok(true) | Err(Errno::ESRCH) => true,
-        _ => started(pid).is_some_and(|started| started > then + Duration::from_secs(1)),
-    }
+    life(pid).ended_since(then)
 }
 
-fn started(pid: i32) -> Option<SystemTime> {
+fn began(pid: i32) -> Option<SystemTime> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The command's name, field 2, may itself hold spaces and brackets.
     let ticks: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
-    let boot = std::fs::read_to_string("/proc/stat").ok()?;
-    let boot: u64 = boot.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
     let hz = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??;
-    UNIX_EPOCH.checked_add(Duration::from_secs(boot) + Duration::from_millis(ticks * 1000 / u64::try_from(hz).ok()?))
+    let since_boot = Duration::from_millis(ticks * 1000 / u64::try_from(hz).ok()?);
+    UNIX_EPOCH.checked_add(Duration::from_secs(boot()?) + since_boot)
+}
+
+/// When the system was started, in seconds since the epoch.
+fn boot() -> Option<u64> {
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
 
 #[cfg(test)]

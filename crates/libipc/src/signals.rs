@@ -82,6 +82,13 @@ impl Deferred {
     }
 }
 
+/// Readable when a signal waits.
+impl AsFd for Deferred {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.arrived.as_fd()
+    }
+}
+
 impl Drop for Deferred {
     fn drop(&mut self) {
         let _ = self.before.thread_set_mask();

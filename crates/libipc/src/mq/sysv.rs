@@ -212,7 +212,7 @@ fn find_or_create(address: &SysV, create: Option<&Create>) -> Result<(i32, bool)
 }
 
 /// MSG_STAT_ANY needs no permission to read; a sender may have none.
-fn stat(id: i32) -> nix::Result<msqid_ds> {
+pub(crate) fn stat(id: i32) -> nix::Result<msqid_ds> {
     let any = sys::stat_by_index(id, |index| sys::msg::stat(index, MSG_STAT_ANY));
     any.or_else(|_| sys::msg::stat(id, libc::IPC_STAT).map(|(_, stat)| stat))
 }

@@ -6,6 +6,8 @@
 //! C library's functions, because others can write it: those end the process for
 //! what they do not expect in it.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -43,6 +45,14 @@ const VALUE_AT: usize = if cfg!(target_endian = "little") { 0 } else { 4 };
 const LOOK: Duration = Duration::from_secs(1);
 /// glibc gives a new semaphore a second name, for an instant.
 const BEING_MADE: Duration = Duration::from_millis(500);
+
+/// Value and waiters, for one who only lists: read, and not mapped.
+pub(crate) fn peek(file: &File) -> Option<(u32, u32)> {
+    let mut data = [0; 8];
+    file.read_exact_at(&mut data, 0).ok()?;
+    let data = u64::from_ne_bytes(data);
+    cfg!(target_pointer_width = "64").then_some((data as u32, (data / WAITER) as u32))
+}
 
 /// Remove the name: sem_unlink(3). Who has the semaphore open keeps it.
 #[doc(alias = "sem_unlink")]

@@ -1,6 +1,7 @@
 //! POSIX segments, shm_overview(7), and mapped files: both are files, and
 //! differ only in where their names lie.
 
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
@@ -74,16 +75,16 @@ fn check_name(entry: &Entry) -> Result<()> {
 /// Whether an existing object may be written or replaced.
 fn check_target(entry: &Entry, old: &Object, foreign: bool) -> Result<()> {
     check_owner(entry.shown(), old.owner(), foreign)?;
-    match kind_of(old) {
+    match kind_of(old.file()) {
         Kind::Shm => Ok(()),
         kind => Err(is_a(entry, kind).mend(format!("ipcunlink {}:{} removes it", kind.as_str(), entry.shown()))),
     }
 }
 
 /// Segment, ring or lock: the first bytes tell.
-fn kind_of(object: &Object) -> Kind {
+pub(crate) fn kind_of(file: &File) -> Kind {
     let mut magic = [0; 8];
-    match object.file().read_exact_at(&mut magic, 0) {
+    match file.read_exact_at(&mut magic, 0) {
         Ok(()) if magic == RING_MAGIC => Kind::Ring,
         Ok(()) if magic == LOCK_MAGIC => Kind::Lock,
         _ => Kind::Shm,
@@ -101,15 +102,20 @@ fn is_a(entry: &Entry, kind: Kind) -> Error {
 
 /// Remove the name, if `kind` is what it means.
 pub(super) fn remove(entry: &Entry, kind: Kind) -> Result<()> {
+    check_kind(entry, kind)?;
+    entry.remove()
+}
+
+/// [`ErrorKind::Unexpected`] if the name means another kind. Of what cannot be
+/// read nobody knows, and the kernel decides what may be done with it.
+pub(crate) fn check_kind(entry: &Entry, kind: Kind) -> Result<()> {
     if is_semaphore(entry) {
         return Err(Error::new(ErrorKind::Unexpected, entry.shown(), "is the file of a POSIX semaphore")
             .mend("say sem:/NAME, without the sem. in front"));
     }
-    match entry.open(Access::Read).as_ref().map(kind_of) {
+    match entry.open(Access::Look).map(|object| kind_of(object.file())) {
         Ok(found) if found != kind => Err(is_a(entry, found).mend(format!("say {}:{}", found.as_str(), entry.shown()))),
-        // Without permission to read it, or with a second name, it can still be
-        // removed, and the kernel decides.
-        _ => entry.remove(),
+        _ => Ok(()),
     }
 }
 

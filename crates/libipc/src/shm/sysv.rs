@@ -86,6 +86,11 @@ impl Stat {
     }
 }
 
+/// Whether the segment was left half filled by a dead process of this toolkit.
+pub(crate) fn is_half_filled(id: i32) -> bool {
+    Stat::of(id).is_ok_and(|stat| stat.state() == State::Abandoned)
+}
+
 #[derive(PartialEq, Eq)]
 enum State {
     Whole,
@@ -149,8 +154,17 @@ pub(super) fn put(
     let mut watch =
         Watch { progress: watch.progress.as_mut().map(|progress| &mut **progress as _), signals: Some(&signals) };
     let done = fill(address, id, size, input, spool.as_ref().map(AsFd::as_fd), options, &mut watch)
-        // Still attached: mode 0 with nobody attached is the mark of the dead.
-        .and_then(|_region| publish(address, id, mode))
+        .and_then(|region| {
+            let shadow = sys::process::Shadow::new();
+            // Still attached: mode 0 with nobody attached is the mark of the dead.
+            let published = publish(address, id, mode);
+            // The last to detach what this toolkit has filled is another process
+            // than its creator, however that ends: so it is known from what a
+            // program left behind that died. Without a child it is not.
+            drop(region);
+            drop(shadow);
+            published
+        })
         .and_then(|()| if matches!(address, SysV::Private) { announce(id, &signals) } else { Ok(()) });
     if done.is_err() {
         let _ = sys::shm::remove(id);

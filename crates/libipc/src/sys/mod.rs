@@ -5,6 +5,7 @@
 pub(crate) mod futex;
 pub(crate) mod guard;
 pub(crate) mod memory;
+pub(crate) mod mount;
 pub(crate) mod mq;
 pub(crate) mod msg;
 pub(crate) mod process;
@@ -12,6 +13,8 @@ pub(crate) mod sem;
 pub(crate) mod shm;
 pub(crate) mod signal;
 pub(crate) mod start;
+pub(crate) mod stat;
+pub(crate) mod terminal;
 pub(crate) mod ticker;
 
 /// Commands of shmctl(2) and ipc(2) that the libc crate leaves out; linux/ipc.h

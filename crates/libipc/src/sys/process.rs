@@ -1,13 +1,14 @@
-//! pidfd_open(2): a process by descriptor, whose number cannot be reused; and
-//! fork(2).
+//! pidfd_open(2): a process by descriptor, whose number cannot be reused;
+//! fork(2); and a child that outlives us by an instant.
 
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, fork};
+use nix::unistd::{ForkResult, Pid, fork, pipe2};
 
 /// pidfd_open(2); closed on exec.
 pub(crate) fn open(pid: i32) -> nix::Result<OwnedFd> {
@@ -59,5 +60,45 @@ pub(crate) fn apart(work: impl FnOnce()) -> nix::Result<()> {
             Err(Errno::EINTR) => {}
             _ => return Err(Errno::ECHILD),
         }
+    }
+}
+
+/// A child that has what this process has attached, and ends when it is dropped
+/// or we die, whichever comes first.
+#[derive(Debug)]
+pub(crate) struct Shadow {
+    child: Pid,
+    alive: Option<OwnedFd>,
+}
+
+impl Shadow {
+    pub(crate) fn new() -> nix::Result<Self> {
+        let (ended, alive) = pipe2(OFlag::O_CLOEXEC)?;
+        // SAFETY: the child makes system calls alone, as another thread may hold
+        // the locks of anything else.
+        match unsafe { fork() }? {
+            ForkResult::Parent { child } => Ok(Shadow { child, alive: Some(alive) }),
+            ForkResult::Child => wait_for_end(&ended, alive),
+        }
+    }
+}
+
+fn wait_for_end(ended: &OwnedFd, alive: OwnedFd) -> ! {
+    drop(alive);
+    let mut byte = 0u8;
+    loop {
+        // SAFETY: `byte` is valid to be written.
+        let read = unsafe { libc::read(ended.as_raw_fd(), (&raw mut byte).cast(), 1) };
+        if read != -1 || Errno::last() != Errno::EINTR {
+            // SAFETY: takes an integer, and runs nothing of the parent's.
+            unsafe { libc::_exit(0) }
+        }
+    }
+}
+
+impl Drop for Shadow {
+    fn drop(&mut self) {
+        drop(self.alive.take());
+        while waitpid(self.child, None) == Err(Errno::EINTR) {}
     }
 }

@@ -55,13 +55,17 @@ pub(crate) fn number(id: i32, element: usize, command: c_int) -> nix::Result<i32
     Errno::result(unsafe { libc::semctl(id, element as c_int, command) })
 }
 
-/// semctl(2) with GETALL; `count` is what `stat` told of this set, whose number
-/// of semaphores never changes.
+/// Room for the values of any set, if kernel.sem is not raised.
+const LARGEST: usize = 32000;
+
+/// semctl(2) with GETALL; `count` is what the kernel told of this set, whose
+/// number of semaphores never changes.
 pub(crate) fn values(id: i32, count: usize) -> nix::Result<Vec<c_ushort>> {
-    let mut values = vec![0; count];
-    // SAFETY: the kernel writes as many values as the set has semaphores, and an
-    // identifier is not given to another set while it matters.
+    let mut values = vec![0; count.max(LARGEST)];
+    // SAFETY: the kernel writes as many values as the set has semaphores. The
+    // identifier may mean another set by now, for which there is room too.
     Errno::result(unsafe { libc::semctl(id, 0, libc::GETALL, values.as_mut_ptr()) })?;
+    values.truncate(count);
     Ok(values)
 }
 

@@ -1,0 +1,212 @@
+//! Who has an object open, mapped or attached: one pass over /proc, however
+//! many objects there are.
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::libc;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::{Mode, fstat, major, makedev, minor};
+
+use crate::entry::LOOKING;
+use crate::sys;
+
+/// What a process can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Thing {
+    /// A file, by device and inode.
+    File(u64, u64),
+    /// A System V segment of our IPC namespace, by identifier.
+    Segment(u64),
+}
+
+/// A process, and how it holds a thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its number in our PID namespace.
+    pub pid: i32,
+    /// So many descriptors.
+    pub open: u64,
+    /// So many mappings, or attachments.
+    pub mapped: u64,
+}
+
+/// Who holds what.
+#[derive(Debug, Default)]
+pub struct Census {
+    holders: HashMap<Thing, Vec<Holder>>,
+    /// Processes that are not ours to look at.
+    pub unread: usize,
+    /// Whether there may be processes that cannot even be counted: of another
+    /// PID namespace, or hidden by an option of /proc.
+    pub hidden: bool,
+}
+
+/// The inode of /proc/PID/ns/pid in the first namespace; linux/proc_ns.h.
+const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+impl Census {
+    /// Look at every process but this one for files of these devices and, if
+    /// they are asked for, System V segments.
+    pub fn take(devices: &[u64], segments: bool) -> Self {
+        let mut census = Census { hidden: some_are_hidden(), ..Census::default() };
+        let own = std::process::id().cast_signed();
+        let segments = if segments { Segments::new() } else { Segments::default() };
+        let Ok(processes) = std::fs::read_dir("/proc") else { return Census { hidden: true, ..census } };
+        let mut buffer = Vec::new();
+        for entry in processes.flatten() {
+            let pid = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
+            if let Some(pid) = pid.filter(|&pid| pid != own) {
+                let looked = census.look_at(pid, devices, &segments, &mut buffer);
+                census.unread += usize::from(matches!(looked, Err(Errno::EACCES | Errno::EPERM)));
+            }
+        }
+        census
+    }
+
+    /// Those who are known to hold it.
+    pub fn of(&self, thing: Thing) -> &[Holder] {
+        self.holders.get(&thing).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether nobody else can hold anything.
+    pub fn is_complete(&self) -> bool {
+        self.unread == 0 && !self.hidden
+    }
+
+    fn found(&mut self, thing: Thing, pid: i32) -> &mut Holder {
+        let holders = self.holders.entry(thing).or_default();
+        if holders.last().is_none_or(|last| last.pid != pid) {
+            holders.push(Holder { pid, open: 0, mapped: 0 });
+        }
+        let last = holders.len() - 1;
+        &mut holders[last]
+    }
+
+    fn look_at(&mut self, pid: i32, devices: &[u64], segments: &Segments, buffer: &mut Vec<u8>) -> nix::Result<()> {
+        buffer.clear();
+        let maps = File::open(format!("/proc/{pid}/maps")).and_then(|mut maps| maps.read_to_end(buffer));
+        maps.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+        let mut in_our_namespace = None;
+        for line in buffer.split(|&byte| byte == b'\n') {
+            let Some((device, inode, path)) = mapping(line) else { continue };
+            let is_segment = segments.devices.contains(&device) && path.starts_with(b"/SYSV");
+            let thing = if is_segment {
+                // Asked once, and only of who has one: identifiers of another
+                // namespace mean other segments.
+                if !*in_our_namespace.get_or_insert_with(|| segments.are_ours(pid)) {
+                    continue;
+                }
+                Thing::Segment(inode)
+            } else if devices.contains(&device) {
+                Thing::File(device, inode)
+            } else {
+                continue;
+            };
+            self.found(thing, pid).mapped += 1;
+        }
+        if devices.is_empty() { Ok(()) } else { self.look_at_descriptors(pid, devices) }
+    }
+
+    fn look_at_descriptors(&mut self, pid: i32, devices: &[u64]) -> nix::Result<()> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut dir = Dir::open(format!("/proc/{pid}/fd").as_str(), flags, Mode::empty())?;
+        let mut found = Vec::new();
+        let root = open(format!("/proc/{pid}/fd").as_str(), flags | OFlag::O_PATH, Mode::empty())?;
+        for entry in dir.iter().flatten() {
+            let name = entry.file_name();
+            if name.to_bytes().first().is_none_or(|byte| !byte.is_ascii_digit()) {
+                continue;
+            }
+            let Ok(stat) = sys::stat::look(&root, name, 0, libc::STATX_INO) else { continue };
+            let device = makedev(stat.stx_dev_major.into(), stat.stx_dev_minor.into());
+            if devices.contains(&device) && !only_asks(pid, name) {
+                found.push(Thing::File(device, stat.stx_ino));
+            }
+        }
+        for thing in found {
+            self.found(thing, pid).open += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Device, inode and path of a line of proc_pid_maps(5).
+fn mapping(line: &[u8]) -> Option<(u64, u64, &[u8])> {
+    // Address, permissions, offset, device, inode, path.
+    let mut fields = line.splitn(6, |&byte| byte == b' ').skip(3);
+    let device = std::str::from_utf8(fields.next()?).ok()?;
+    let inode: u64 = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    if inode == 0 {
+        return None;
+    }
+    let (high, low) = device.split_once(':')?;
+    let number = |text| u64::from_str_radix(text, 16).ok();
+    Some((makedev(number(high)?, number(low)?), inode, fields.next().unwrap_or_default().trim_ascii_start()))
+}
+
+/// Whether a descriptor is one of ours that only asks what the object is.
+fn only_asks(pid: i32, descriptor: &CStr) -> bool {
+    let path = format!("/proc/{pid}/fdinfo/{}", descriptor.to_string_lossy());
+    let info = std::fs::read_to_string(path).unwrap_or_default();
+    let flags = info.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
+    let looking = LOOKING | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    flags.is_some_and(|flags| {
+        let flags = OFlag::from_bits_truncate(flags);
+        flags.contains(looking) && flags & OFlag::O_ACCMODE == OFlag::O_RDONLY
+    })
+}
+
+/// Whether processes may exist that /proc does not show.
+fn some_are_hidden() -> bool {
+    let first = std::fs::metadata("/proc/self/ns/pid").map(|meta| std::os::unix::fs::MetadataExt::ino(&meta));
+    first.ok() != Some(FIRST_PID_NAMESPACE) || !std::path::Path::new("/proc/1").exists()
+}
+
+/// How System V segments are told in a map.
+#[derive(Debug, Default)]
+struct Segments {
+    /// Where the kernel keeps them: with what memfd_create(2) makes.
+    devices: Vec<u64>,
+    /// The IPC namespace that our identifiers are of.
+    namespace: Option<std::path::PathBuf>,
+}
+
+impl Segments {
+    fn new() -> Self {
+        let made = |flags| -> nix::Result<u64> {
+            let fd: OwnedFd = memfd_create(c"ipcutils", flags | MFdFlags::MFD_CLOEXEC)?;
+            Ok(fstat(fd.as_fd())?.st_dev)
+        };
+        let devices = [MFdFlags::empty(), MFdFlags::MFD_HUGETLB].into_iter().filter_map(|flags| made(flags).ok());
+        // As maps show it, with the parts of the number that a map has.
+        let devices = devices.map(|device| makedev(major(device), minor(device))).collect();
+        Segments { devices, namespace: std::fs::read_link("/proc/self/ns/ipc").ok() }
+    }
+
+    fn are_ours(&self, pid: i32) -> bool {
+        std::fs::read_link(format!("/proc/{pid}/ns/ipc")).ok() == self.namespace
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_maps() {
+        let line = b"7fcd35ead000-7fcd35eaf000 rw-s 00000000 00:01 1                          /SYSV0000002a (deleted)";
+        assert_eq!(mapping(line), Some((makedev(0, 1), 1, b"/SYSV0000002a (deleted)".as_slice())));
+        let hostile = b"7fcd35ead000-7fcd35eaf000 rw-s 00000000 fe:0a 77    /dev/shm/a b 00:01 3 /SYSV";
+        assert_eq!(mapping(hostile), Some((makedev(0xfe, 10), 77, b"/dev/shm/a b 00:01 3 /SYSV".as_slice())));
+        for none in ["", "x", "7fcd35eb-7fcd35ec rw-p 00000000 00:00 0 ", "a b c d:e f g"] {
+            assert_eq!(mapping(none.as_bytes()), None, "{none}");
+        }
+    }
+}

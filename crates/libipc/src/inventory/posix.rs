@@ -1,0 +1,238 @@
+//! POSIX objects: names in /dev/shm and in the file system of message queues.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat};
+use nix::libc::{self, statx};
+use nix::sys::stat::{Mode, makedev};
+use nix::sys::statfs::{FsType, fstatfs};
+
+use super::{Detail, Object, Others, Ours, State, Thing, missing};
+use crate::address::{Address, Kind, KindAddress, PosixName};
+use crate::draft::{TEMPORARY, is_left};
+use crate::entry::{Entry, LOOKING, SHM_DIR};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sem::posix::peek;
+use crate::shm::posix::{check_kind, kind_of};
+use crate::sys;
+use crate::text::printable;
+
+const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+/// Where the file system of queues is, if it is mounted: mq_overview(7).
+const MQUEUE_DIR: &str = "/dev/mqueue";
+/// Its magic number; linux/magic.h.
+const MQUEUE_MAGIC: i64 = 0x1980_0202;
+/// What begins the file of a semaphore.
+const SEMAPHORE: &[u8] = b"sem.";
+
+/// Segments, rings, locks and semaphores.
+pub(super) fn in_shm_dir(objects: &mut Vec<Object>) {
+    let Ok(dir) = open(SHM_DIR, DIRECTORY, Mode::empty()) else { return };
+    for_each_name(&dir, |leaf| {
+        let Some(stat) = stat_regular(&dir, leaf) else { return };
+        if let Some(address) = address_of(leaf.to_bytes()) {
+            objects.push(shm_object(&dir, leaf, address, &stat));
+        }
+    });
+}
+
+fn for_each_name(dir: &OwnedFd, mut each: impl FnMut(&CStr)) {
+    let Ok(listing) = Dir::openat(dir.as_fd(), ".", DIRECTORY, Mode::empty()) else { return };
+    for entry in listing.into_iter().flatten() {
+        each(entry.file_name());
+    }
+}
+
+/// None for what is no object: a directory, a link, what is gone.
+fn stat_regular(dir: &OwnedFd, leaf: &CStr) -> Option<statx> {
+    let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+    let stat = sys::stat::look(dir, leaf, libc::AT_SYMLINK_NOFOLLOW, mask).ok()?;
+    (u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFREG).then_some(stat)
+}
+
+/// The address of a name in /dev/shm, taken for a segment until it is opened.
+fn address_of(leaf: &[u8]) -> Option<KindAddress> {
+    let (kind, leaf) = match leaf.strip_prefix(SEMAPHORE) {
+        Some(name) if !name.is_empty() => (Kind::Sem, name),
+        _ => (Kind::Shm, leaf),
+    };
+    let name = PosixName::parse(OsStr::from_bytes(&[b"/", leaf].concat())).ok()?;
+    Some(KindAddress { kind, address: Address::Posix(name) })
+}
+
+fn object(address: KindAddress, stat: &statx, detail: Detail) -> Object {
+    let device = makedev(stat.stx_dev_major.into(), stat.stx_dev_minor.into());
+    let mut times = vec![("changed", stat.stx_ctime.tv_sec), ("modified", stat.stx_mtime.tv_sec)];
+    if stat.stx_mask & libc::STATX_BTIME != 0 {
+        times.push(("created", stat.stx_btime.tv_sec));
+    }
+    Object {
+        address,
+        key: None,
+        id: None,
+        uid: stat.stx_uid,
+        gid: stat.stx_gid,
+        mode: u32::from(stat.stx_mode) & 0o777,
+        size: Some(stat.stx_size),
+        detail,
+        creator: None,
+        times,
+        holders: Vec::new(),
+        others: Others::default(),
+        state: State::default(),
+        thing: Some(Thing::File(device, stat.stx_ino)),
+        attached: None,
+    }
+}
+
+/// Without following, blocking, or counting as a holder.
+fn look_into(dir: impl AsFd, leaf: &CStr) -> Option<File> {
+    let flags = LOOKING | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    openat(dir, leaf, flags, Mode::empty()).ok().map(File::from)
+}
+
+fn shm_object(dir: &OwnedFd, leaf: &CStr, mut address: KindAddress, stat: &statx) -> Object {
+    let temporary = leaf.to_bytes().starts_with(TEMPORARY.as_bytes());
+    // A segment without a byte says nothing more, unless it is a leftover.
+    let file = if stat.stx_size > 0 || temporary { look_into(dir, leaf) } else { None };
+    if address.kind == Kind::Sem {
+        let word = file.as_ref().and_then(peek);
+        let values = word.map(|(value, _)| vec![value]);
+        let detail = Detail::Semaphores { count: 1, values, waiting: word.map(|(_, waiting)| waiting) };
+        return Object { size: None, ..object(address, stat, detail) };
+    }
+    let kind = file.as_ref().map_or(Kind::Shm, kind_of);
+    let detail = match (&file, kind) {
+        (Some(file), Kind::Ring | Kind::Lock) if !temporary => {
+            address.kind = kind;
+            Detail::Ours(Ours::of(kind, file))
+        }
+        _ => {
+            let leftover = temporary && file.is_some_and(|file| is_left(file, leaf.to_bytes()));
+            Detail::Segment { removed: false, leftover, last_pid: None, resident: None }
+        }
+    };
+    object(address, stat, detail)
+}
+
+/// A segment, ring, lock or semaphore, or a mapped file of ours.
+pub(super) fn find(wanted: &KindAddress) -> Result<Object> {
+    let entry = match (wanted.kind, &wanted.address) {
+        (Kind::Sem, Address::Posix(name)) => Entry::semaphore(name)?,
+        (_, address) => crate::shm::entry(address)?,
+    };
+    if wanted.kind != Kind::Sem {
+        check_kind(&entry, wanted.kind)?;
+    }
+    let leaf = CString::new(entry.leaf().as_bytes()).map_err(|_| missing(entry.shown()))?;
+    let Some(stat) = stat_regular(&entry.dir, &leaf) else {
+        // Something else, or nothing: the entry has the words for it.
+        entry.open(crate::entry::Access::Look)?;
+        return Err(missing(entry.shown()));
+    };
+    Ok(shm_object(&entry.dir, &leaf, wanted.clone(), &stat))
+}
+
+/// The root of our IPC namespace's file system of queues. It need not be
+/// mounted, where that is permitted; and where it is mounted it may be another
+/// namespace's.
+///
+/// # Errors
+/// [`ErrorKind::Failure`] if queues cannot be listed; None if this kernel has none.
+fn queue_dir() -> Result<Option<OwnedFd>> {
+    if let Ok(root) = sys::mount::detached(c"mqueue") {
+        return Ok(Some(root));
+    }
+    if !Path::new("/proc/sys/fs/mqueue").exists() {
+        return Ok(None);
+    }
+    let cannot = |why: &str| Error::new(ErrorKind::Failure, "mq", format!("POSIX queues cannot be listed: {why}"));
+    let dir = open(MQUEUE_DIR, DIRECTORY, Mode::empty()).ok();
+    let Some(dir) = dir.filter(|dir| fstatfs(dir).is_ok_and(|fs| fs.filesystem_type() == FsType(MQUEUE_MAGIC))) else {
+        return Err(cannot("/dev/mqueue is not mounted").mend("mount -t mqueue none /dev/mqueue, or be root"));
+    };
+    let mut foreign = false;
+    for_each_name(&dir, |leaf| foreign |= is_foreign(&dir, leaf));
+    if foreign {
+        return Err(cannot("/dev/mqueue is of another IPC namespace").mend("mount it anew, or be root"));
+    }
+    Ok(Some(dir))
+}
+
+/// Whether mq_open(3), which knows our namespace alone, finds another queue
+/// under this name, or none.
+fn is_foreign(dir: &OwnedFd, leaf: &CStr) -> bool {
+    let path = CString::new([b"/", leaf.to_bytes()].concat()).unwrap_or_default();
+    let there = |found: Option<&statx>| {
+        let device = |stat: &statx| (stat.stx_dev_major, stat.stx_dev_minor);
+        stat_regular(dir, leaf).is_some_and(|stat| found.map(device) != Some(device(&stat)))
+    };
+    match open_queue(&path) {
+        Err(Errno::ENOENT) => there(None),
+        Err(_) => false,
+        Ok((_, stat)) => there(Some(&stat)),
+    }
+}
+
+fn open_queue(path: &CStr) -> nix::Result<(OwnedFd, statx)> {
+    let fd = sys::mq::open(path, LOOKING.bits() | libc::O_NONBLOCK | libc::O_CLOEXEC)?;
+    let stat = sys::stat::look(&fd, c"", libc::AT_EMPTY_PATH, libc::STATX_BASIC_STATS)?;
+    Ok((fd, stat))
+}
+
+/// POSIX message queues.
+pub(super) fn queues(objects: &mut Vec<Object>) -> Result<()> {
+    let Some(dir) = queue_dir()? else { return Ok(()) };
+    for_each_name(&dir, |leaf| objects.extend(queue(&dir, leaf)));
+    Ok(())
+}
+
+fn queue(dir: &OwnedFd, leaf: &CStr) -> Option<Object> {
+    let stat = stat_regular(dir, leaf)?;
+    let name = PosixName::parse(OsStr::from_bytes(&[b"/", leaf.to_bytes()].concat())).ok()?;
+    Some(queue_object(&name, &stat, look_into(dir, leaf)))
+}
+
+fn queue_object(name: &PosixName, stat: &statx, file: Option<File>) -> Object {
+    let unsigned = |number: i64| u64::try_from(number).ok();
+    let mut size = None;
+    let mut detail =
+        Detail::Queue { messages: None, max_messages: None, message_size: None, max_bytes: None, last: None };
+    if let Some(mut file) = file {
+        // The content of the file begins with QSIZE: and the bytes of all messages.
+        let mut text = String::new();
+        let _ = file.read_to_string(&mut text);
+        size = text.split_whitespace().find_map(|word| word.strip_prefix("QSIZE:")?.parse().ok());
+        if let Ok(found) = sys::mq::attributes(&OwnedFd::from(file)) {
+            detail = Detail::Queue {
+                messages: unsigned(found.messages),
+                max_messages: unsigned(found.max_messages),
+                message_size: unsigned(found.message_size),
+                max_bytes: None,
+                last: None,
+            };
+        }
+    }
+    let address = KindAddress { kind: Kind::Mq, address: Address::Posix(name.clone()) };
+    Object { size, ..object(address, stat, detail) }
+}
+
+/// The POSIX queue of this name: listed if that can be, else opened.
+pub(super) fn find_queue(name: &PosixName) -> Result<Object> {
+    let shown = printable(name.as_os_str());
+    let failed = |errno| Error::errno(&shown, errno);
+    let leaf = CString::new(name.leaf().as_bytes()).map_err(|_| failed(Errno::EINVAL))?;
+    if let Ok(Some(dir)) = queue_dir() {
+        return queue(&dir, &leaf).ok_or_else(|| missing(&shown));
+    }
+    let path = CString::new(name.as_os_str().as_bytes()).map_err(|_| failed(Errno::EINVAL))?;
+    let (fd, stat) = open_queue(&path).map_err(failed)?;
+    Ok(queue_object(name, &stat, Some(File::from(fd))))
+}

@@ -1,0 +1,139 @@
+//! System V objects: /proc/sysvipc, which shows all, those that one may not
+//! read too; proc_sysvipc(5).
+
+use std::collections::HashMap;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::{Creator, Detail, Object, Others, State, Thing, missing, sysv_address};
+use crate::address::{Key, Kind, Lookup, SysV};
+use crate::error::Result;
+use crate::process::{self, Life};
+use crate::{mq, shm, sys};
+
+/// Each process is asked after once.
+#[derive(Default)]
+struct Lives(HashMap<i32, Life>);
+
+impl Lives {
+    fn gone(&mut self, pid: i32, since: i64) -> Option<bool> {
+        let life = *self.0.entry(pid).or_insert_with(|| process::life(pid));
+        let since = UNIX_EPOCH + Duration::from_secs(u64::try_from(since).unwrap_or(0));
+        (life != Life::Unknown).then(|| life.ended_since(since))
+    }
+}
+
+/// The lines that are looked for, as numbers: permissions are octal, all others
+/// decimal.
+fn rows(kind: &str, only: Option<&Lookup>) -> Vec<Vec<i64>> {
+    let table = std::fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap_or_default();
+    let number = |(column, field): (usize, &str)| match column {
+        2 => i64::from_str_radix(field, 8).ok(),
+        // Sizes have no sign.
+        _ => field.parse().ok().or_else(|| field.parse::<u64>().ok().map(|_| i64::MAX)),
+    };
+    let row = |line: &str| line.split_ascii_whitespace().enumerate().map(number).collect::<Option<Vec<_>>>();
+    let wanted = |row: &Vec<i64>| match only {
+        None => true,
+        Some(Lookup::Id(id)) => row.get(1) == Some(&i64::from(*id)),
+        Some(Lookup::Key(key)) => row.first() == Some(&i64::from(key.get())),
+    };
+    table.lines().skip(1).filter_map(row).filter(wanted).collect()
+}
+
+/// What the tables have in common: key, identifier, permissions first; the
+/// owners begin at column `uid`.
+fn object(kind: Kind, row: &[i64], uid: usize, detail: Detail, times: Vec<(&'static str, i64)>) -> Object {
+    let (key, id) = (Key::new(row[0] as i32), row[1] as i32);
+    let times = times.into_iter().filter(|(_, time)| *time != 0).collect();
+    Object {
+        address: sysv_address(kind, key, id),
+        key,
+        id: Some(id),
+        uid: row[uid] as u32,
+        gid: row[uid + 1] as u32,
+        mode: row[2] as u32 & 0o777,
+        size: None,
+        detail,
+        creator: Some(Creator { pid: None, uid: row[uid + 2] as u32, gone: None }),
+        times,
+        holders: Vec::new(),
+        others: Others::default(),
+        state: State::default(),
+        thing: None,
+        attached: None,
+    }
+}
+
+pub(super) fn segments(objects: &mut Vec<Object>, only: Option<&Lookup>) {
+    let mut lives = Lives::default();
+    for row in rows("shm", only) {
+        // key shmid perms size cpid lpid nattch uid gid cuid cgid atime dtime ctime rss swap
+        let &[_, id, perms, size, creator, last, attached, _, _, creator_uid, _, at, dt, ct, ref rest @ ..] = &row[..]
+        else {
+            continue;
+        };
+        let (id, creator, last) = (id as i32, creator as i32, last as i32);
+        let unsigned = |number: i64| u64::try_from(number).unwrap_or(0);
+        let detail = Detail::Segment {
+            removed: perms & 0o1000 != 0,
+            leftover: perms & 0o777 == 0 && attached == 0 && shm::sysv::is_half_filled(id),
+            last_pid: Some(last),
+            resident: rest.first_chunk().map(|&[rss, swap]| (unsigned(rss), unsigned(swap))),
+        };
+        let times = vec![("changed", ct), ("attached", at), ("detached", dt)];
+        objects.push(Object {
+            size: Some(unsigned(size)),
+            creator: Some(Creator {
+                pid: (creator > 0).then_some(creator),
+                uid: creator_uid as u32,
+                gone: lives.gone(creator, ct),
+            }),
+            thing: Some(Thing::Segment(unsigned(id.into()))),
+            attached: Some(unsigned(attached)),
+            ..object(Kind::Shm, &row, 7, detail, times)
+        });
+    }
+}
+
+pub(super) fn queues(objects: &mut Vec<Object>, only: Option<&Lookup>) {
+    for row in rows("msg", only) {
+        // key msqid perms cbytes qnum lspid lrpid uid gid cuid cgid stime rtime ctime
+        let &[_, id, _, bytes, messages, sender, receiver, _, _, _, _, sent, received, changed, ..] = &row[..] else {
+            continue;
+        };
+        let detail = Detail::Queue {
+            messages: u64::try_from(messages).ok(),
+            max_messages: None,
+            message_size: None,
+            // The one number that the table lacks.
+            max_bytes: mq::sysv::stat(id as i32).ok().map(|stat| stat.msg_qbytes),
+            last: Some((sender as i32, receiver as i32)),
+        };
+        let times = vec![("changed", changed), ("sent", sent), ("received", received)];
+        objects.push(Object { size: u64::try_from(bytes).ok(), ..object(Kind::Mq, &row, 7, detail, times) });
+    }
+}
+
+pub(super) fn sets(objects: &mut Vec<Object>, only: Option<&Lookup>) {
+    for row in rows("sem", only) {
+        // key semid perms nsems uid gid cuid cgid otime ctime
+        let &[_, id, _, count, _, _, _, _, operated, changed, ..] = &row[..] else { continue };
+        let count = u64::try_from(count).unwrap_or(0);
+        let values = sys::sem::values(id as i32, count as usize).ok();
+        let values = values.map(|values| values.into_iter().map(u32::from).collect());
+        let times = vec![("changed", changed), ("operated", operated)];
+        objects.push(object(Kind::Sem, &row, 4, Detail::Semaphores { count, values, waiting: None }, times));
+    }
+}
+
+/// The object of this kind with this key or identifier.
+pub(super) fn find(kind: Kind, address: &SysV) -> Result<Object> {
+    let lookup = address.lookup()?;
+    let mut objects = Vec::new();
+    match kind {
+        Kind::Mq => queues(&mut objects, Some(&lookup)),
+        Kind::Sem => sets(&mut objects, Some(&lookup)),
+        _ => segments(&mut objects, Some(&lookup)),
+    }
+    objects.pop().ok_or_else(|| missing(address))
+}

@@ -1,0 +1,442 @@
+//! ipcls: what it lists is what there is; rows E26, M10, M12, M13, M14.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io::Read;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::util::{AS_OTHER, Running, Test, said};
+
+mod limits;
+mod orphans;
+mod watch;
+
+/// ipcls -J with these arguments.
+fn json(t: &Test, args: &[&str]) -> Value {
+    serde_json::from_slice(&t.cmd("ipcls").args(["-J"]).args(args).run().ok()).unwrap()
+}
+
+/// The one object at an address.
+fn one(t: &Test, address: &str) -> Value {
+    let mut document = json(t, &[address]);
+    document["objects"][0].take()
+}
+
+/// Wait until a process has written a line.
+pub fn wait_for_line(running: &mut Running) {
+    let stdout = running.child.stdout.as_mut().unwrap();
+    let mut byte = [0];
+    while byte != *b"\n" {
+        stdout.read_exact(&mut byte).unwrap();
+    }
+}
+
+/// A process that has a System V segment attached until it is killed.
+pub fn attach(t: &Test, id: &str) -> Running {
+    let script = "import ctypes, sys, time
+c = ctypes.CDLL(None); c.shmat.restype = ctypes.c_void_p
+assert c.shmat(int(sys.argv[1]), None, 0) != ctypes.c_void_p(-1).value
+print('attached', flush=True); time.sleep(1000)";
+    let mut running = t.cmd("python3").args(["-c", script, id]).spawn();
+    wait_for_line(&mut running);
+    running
+}
+
+/// A process that has the file mapped, and not open.
+pub fn map(t: &Test, path: &Path) -> Running {
+    let script = "import ctypes, os, sys, time
+c = ctypes.CDLL(None); c.mmap.restype = ctypes.c_void_p; f = os.open(sys.argv[1], os.O_RDONLY)
+assert c.mmap(None, ctypes.c_size_t(4096), 1, 1, f, ctypes.c_long(0)) != ctypes.c_void_p(-1).value
+os.close(f); print('mapped', flush=True); time.sleep(1000)";
+    let mut running = t.cmd("python3").args(["-c".as_ref(), script.as_ref(), path.as_os_str()]).spawn();
+    wait_for_line(&mut running);
+    running
+}
+
+#[test]
+fn system_v_is_what_ipcs_and_lsipc_and_proc_list() {
+    let t = Test::new();
+    let script = "
+        for i in 1 2 3; do ipcmk -M 500$i -p 640; ipcmk -Q -p 600; ipcmk -S $i -p 666; done >/dev/null
+        echo x | shmput key:0x2a; mqsend -c key:0x2a hello; mqsend key:0x2a you
+        keys() { awk 'NR > 1 { printf \"0x%08x %s %04d\\n\", $1 < 0 ? $1 + 4294967296 : $1, $2, $3 % 1000 }' /proc/sysvipc/$1; }
+        for kind in shm:shm mq:msg sem:sem; do
+            diff <(ipcls --no-headings -r --kind ${kind%:*} -o key,id,mode,api | grep sysv | cut -d' ' -f1-3) <(keys ${kind#*:})
+        done
+        old() { ipcs $1 | awk '/^0x/ { print $1, $2, $3, \"0\" $4, $5, $6 }'; }
+        new() { ipcls --no-headings -r --kind $1 -o key,id,owner,mode,$2,api | grep 'sysv$' | cut -d' ' -f1-6 | sed 's/ sysv//'; }
+        diff <(new shm size,attached) <(old -m)
+        diff <(new mq size,messages) <(old -q)
+        diff <(new sem size) <(old -s | sed 's/ $//')
+        diff <(new shm size,attached) <(lsipc -b -m -r -P --noheadings -o KEY,ID,OWNER,PERMS,SIZE,NATTCH)
+        diff <(new sem size) <(lsipc -s -r -P --noheadings -o KEY,ID,OWNER,PERMS,NSEMS)
+        diff <(ipcls --kind shm -r --no-headings -o creator,last-pid,api | grep sysv | cut -d' ' -f1,2) <(awk 'NR > 1 { print $5, $6 }' /proc/sysvipc/shm)";
+    if let Some(run) = t.unshared("--ipc --mount", script) {
+        assert_eq!(run.run().text(), "");
+    }
+}
+
+#[test]
+fn posix_is_what_dev_shm_holds() {
+    let t = Test::new();
+    for word in ["a", "b.c", "d e", "é"] {
+        t.cmd("shmput").args([t.name(word)]).stdin("x").run().ok();
+    }
+    std::fs::write(t.shm_path("empty"), "").unwrap();
+    std::fs::write(format!("/dev/shm/sem.{}", &t.name("s")[1..]), 7u64.to_ne_bytes().repeat(4)).unwrap();
+    std::fs::write(t.shm_path("ring"), b"\x89ipcring and more").unwrap();
+    std::fs::write(t.shm_path("lock"), b"\x89ipclock and more").unwrap();
+    // What is no object is none.
+    std::fs::create_dir(t.shm_path("dir")).unwrap();
+    t.bash(&format!("mkfifo {0}; ln -s /etc/passwd {1}", t.shm_path("fifo").display(), t.shm_path("link").display()))
+        .run()
+        .ok();
+    let pattern = format!("{}*", &t.name("")[1..]);
+    let listed = t.cmd("ipcls").args(["-A", "--kind", "shm,ring,lock,sem", "--name", &pattern]).run().text();
+    let expected = ["shm:a", "shm:b.c", "shm:d e", "shm:empty", "shm:é", "ring:ring", "lock:lock", "sem:s"];
+    let expected =
+        expected.map(|word| word.split_once(':').unwrap()).map(|(kind, word)| format!("{kind}:{}", t.name(word)));
+    assert_eq!(listed.lines().collect::<Vec<_>>(), expected);
+    let object = one(&t, &format!("sem:{}", t.name("s")));
+    assert_eq!((object["values"][0].as_u64(), object["size"].as_u64()), (Some(7), Some(1)));
+    let object = one(&t, &format!("shm:{}", t.name("a")));
+    assert_eq!(object["size"], 1);
+    assert_eq!(object["state"], "unheld");
+}
+
+/// With and without the mount, and with another namespace's.
+#[test]
+fn e26_queues_are_what_a_mounted_mqueue_holds() {
+    let t = Test::new();
+    let script = "
+        for i in 3 1 2; do mqsend -c --max-messages 4 --message-size 64 /q$i a bc; done
+        mqrecv /q2 >/dev/null
+        ipcls -A --kind mq >unmounted
+        mkdir -p mnt; mount -t mqueue none mnt
+        diff unmounted <(ls mnt | sed 's,^,mq:/,')
+        diff <(ipcls -r --no-headings --kind mq -o address,size,use) - <<<'mq:/q1 3 2/4
+mq:/q2 2 1/4
+mq:/q3 3 2/4'
+        ipcls mq:/q1 | grep -E '^(size|messages|max-messages|message-size):' | tr '\\n' ' '";
+    let Some(run) = t.unshared("--ipc --mount", script) else { return };
+    assert_eq!(run.run().text(), "size: 3 messages: 2 max-messages: 4 message-size: 64 ");
+    if !t.second_user() {
+        return;
+    }
+    // A /dev of its own, as this machine's may have no directory for queues.
+    let script = format!(
+        "mkdir dev; mount --rbind /dev dev; mount -t tmpfs -o mode=755 tmpfs /dev
+        cd /dev; mkdir -m 1777 shm mqueue; ln -s /proc/self/fd fd; touch null; mount --bind $OLDPWD/dev/null null
+        cd /; mqsend -c --max-messages 4 --message-size 64 /q a
+        other() {{ {AS_OTHER} \"$@\"; }}
+        other shmput /segment <<<x
+        other ipcls -A 2>&1 || echo $?
+        other ipcls -A --kind shm; other ipcls -J 2>/dev/null | grep -c errors || :
+        mount -t mqueue none /dev/mqueue
+        other ipcls -A --kind mq
+        unshare --ipc {AS_OTHER} ipcls --kind mq -A 2>&1 || echo $?"
+    );
+    let run = t.unshared("--ipc --mount", &script).unwrap().run();
+    let unlisted = "ipcls: mq: POSIX queues cannot be listed: /dev/mqueue is";
+    let expected = format!(
+        "shm:/segment\n{unlisted} not mounted (mount -t mqueue none /dev/mqueue, or be root)\n1\nshm:/segment\n1\nmq:/q\n\
+         {unlisted} of another IPC namespace (mount it anew, or be root)\n1"
+    );
+    assert_eq!(run.text(), expected);
+}
+
+#[test]
+fn who_has_it_open_mapped_or_attached() {
+    let t = Test::new();
+    let (name, key) = (t.name("seg"), t.key());
+    t.bash(&format!("echo x | shmput {name}; echo x | shmput {key}")).run().ok();
+    let id = one(&t, &format!("shm:{key}"))["id"].to_string();
+    assert_eq!(one(&t, &format!("shm:{key}"))["state"], "unheld");
+    let open = t.bash(&format!("exec sleep 1000 <{}", t.shm_path("seg").display())).spawn();
+    open.wait_blocked();
+    let (mapped, attached, again) = (map(&t, &t.shm_path("seg")), attach(&t, &id), attach(&t, &id));
+    let pids = |runs: &[&Running]| runs.iter().map(|run| run.pid().as_raw()).collect::<BTreeSet<_>>();
+    let holders = |address: &str| {
+        let object = one(&t, &format!("shm:{address}"));
+        assert_eq!(object["state"], "held");
+        object["holders"].as_array().unwrap().iter().map(|pid| pid.as_i64().unwrap() as i32).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(holders(&name), pids(&[&open, &mapped]));
+    assert_eq!(holders(&key), pids(&[&attached, &again]));
+    let details = t.cmd("ipcls").args([format!("shm:{name}"), format!("shm:id:{id}")]).run().text();
+    for (run, words) in
+        [(&open, "sleep (1 open)"), (&mapped, "python3 (1 mapped)"), (&attached, "python3 (1 attached)")]
+    {
+        assert!(details.contains(&format!("holder: {} {words}\n", run.pid())), "{details}");
+    }
+    assert_eq!(one(&t, &format!("shm:{key}"))["attached"], 2);
+    let table = t.cmd("ipcls").args(["-o", "holders", "--no-headings", &format!("shm:{key}")]).run().text();
+    assert_eq!(table.split(',').count(), 2, "{table}");
+    drop((open, mapped, attached, again));
+    assert_eq!(one(&t, &format!("shm:{name}"))["holders"], serde_json::json!([]));
+    assert_eq!(one(&t, &format!("shm:{key}"))["others"], 0);
+    // A queue that somebody waits on is open.
+    let queue = t.queue("q");
+    let waiter = t.cmd("mqrecv").args(["-c", "--max-messages", "4", "--message-size", "64", &queue]).spawn();
+    waiter.wait_blocked();
+    let object = one(&t, &format!("mq:{queue}"));
+    assert_eq!((&object["holders"][0], &object["messages"]), (&waiter.pid().as_raw().into(), &0.into()));
+}
+
+/// What may not be read is unknown, not absent.
+#[test]
+fn m13_what_another_user_holds_is_unknown() {
+    let t = Test::new();
+    if !t.second_user() {
+        return;
+    }
+    let (name, key) = (t.name("seg"), t.key());
+    t.bash(&format!("echo x | shmput {name}; echo x | shmput {key}; ipcmk -S 2 -p 600")).run();
+    let id = one(&t, &format!("shm:{key}"))["id"].to_string();
+    let holders = (map(&t, &t.shm_path("seg")), attach(&t, &id));
+    let other = |args: &str| t.bash(&format!("cd /; {AS_OTHER} ipcls {args}")).run();
+    let table = |address: &str| other(&format!("--no-headings -o state,holders {address}")).text();
+    assert_eq!(table(&format!("shm:{name}")), "unheld  ?");
+    assert_eq!(table(&format!("shm:{key}")), "held  +1");
+    let document: Value = serde_json::from_slice(&other(&format!("-J shm:{name} shm:{key}")).ok()).unwrap();
+    assert_eq!(document["objects"][0]["others"], Value::Null);
+    assert!(document["objects"][0].as_object().unwrap().contains_key("others"));
+    assert_eq!(document["objects"][1]["others"], 1);
+    let details = other(&format!("shm:{name} shm:{key}")).text();
+    assert!(details.contains("others: unknown") && details.contains("others: 1 attached"), "{details}");
+    // It is not called an orphan, whatever becomes of its holders.
+    drop(holders);
+    assert_eq!(other(&format!("--kind shm --orphans -A --name '*{}'", &name[1..])).text(), "");
+    // Rows of what may not be read are there, with question marks for what is in them.
+    let set = t.key();
+    t.bash(&format!("perl -e 'semget({set}, 2, 01600) // die; msgget({set}, 01600) // die'")).run().ok();
+    assert_eq!(
+        other(&format!("--no-headings -o mode,use,waiters,address sem:{set}")).text(),
+        format!("0600  ?  ?  sem:key:{set}")
+    );
+    assert_eq!(other(&format!("--no-headings -o use mq:{set}")).text(), "0, 0%");
+}
+
+#[test]
+fn of_another_pid_namespace_nothing_is_claimed() {
+    let t = Test::new();
+    let (name, key, left) = (t.name("seg"), t.key(), t.key());
+    t.bash(&format!("echo x | shmput {name}; echo x | shmput {key}; perl -e 'shmget({left}, 10, 01600) // die'"))
+        .run()
+        .ok();
+    let id = one(&t, &format!("shm:{key}"))["id"].to_string();
+    let _holders = (map(&t, &t.shm_path("seg")), attach(&t, &id));
+    assert_eq!(one(&t, &format!("shm:{left}"))["state"], "orphan");
+    let script =
+        format!("ipcls -r --no-headings -o state,holders,creator,creator-gone shm:{name} shm:{key} shm:{left}");
+    if let Some(run) = t.unshared("--pid --fork --mount-proc", &script) {
+        assert_eq!(run.run().text(), "unheld ? - -\nheld +1 ? ?\nunheld - ? ?");
+    }
+}
+
+#[test]
+fn identifiers_of_another_ipc_namespace_are_others() {
+    let t = Test::new();
+    let script = "
+        id=$(echo x | shmput private:)
+        unshare --ipc bash -c '
+            id=$(perl -e \"print shmget(0, 10, 01600)\"); [ id:$id = $0 ] || echo differ
+            exec python3 -c \"import ctypes, sys, time
+c = ctypes.CDLL(None); c.shmat(int(sys.argv[1]), None, 0); open(sys.argv[2], chr(119)).close(); time.sleep(1000)\" $id ready' $id & pid=$!
+        until [ -e ready ]; do :; done
+        ipcls -r --no-headings -o state,holders shm:$id; kill $pid";
+    if let Some(run) = t.unshared("--ipc", script) {
+        assert_eq!(run.run().text(), "unheld -");
+    }
+}
+
+#[test]
+fn m10_no_name_confuses_any_output() {
+    let t = Test::new();
+    let names: [&[u8]; 8] = [
+        b"a\nb",
+        b"\x1b[31mred",
+        b"\xff\xfe",
+        b"tab\there",
+        b"bl ank",
+        b"back\\x0a",
+        b"quo\"te",
+        "\u{202e}rtl".as_bytes(),
+    ];
+    for bytes in names {
+        let name = OsString::from_vec([t.name("").as_bytes(), bytes].concat());
+        t.cmd("shmput").args([name]).stdin("x").run().ok();
+    }
+    let pattern = format!("{}*", &t.name("")[1..]);
+    let filter = ["--kind", "shm", "--name", &pattern];
+    for form in [&["--no-headings"][..], &["-r", "--no-headings"], &["-A"], &["-J"]] {
+        let text = t.cmd("ipcls").args(form).args(filter).run().text();
+        assert_eq!(text.lines().count(), if form[0] == "-J" { 1 } else { names.len() }, "{text}");
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'), "{text:?}");
+    }
+    let raw = t.cmd("ipcls").args(["-r", "--no-headings", "-o", "owner,address,size"]).args(filter).run().text();
+    assert!(raw.lines().all(|line| line.split(' ').count() == 3), "{raw}");
+    // JSON says the bytes of what cannot be said as text; --null says them all.
+    let document = json(&t, &filter);
+    let mut said: Vec<Vec<u8>> = Vec::new();
+    for object in document["objects"].as_array().unwrap() {
+        use base64::Engine;
+        let address = object["address"].as_str().unwrap();
+        said.push(match object["address_base64"].as_str() {
+            Some(base64) => base64::prelude::BASE64_STANDARD.decode(base64).unwrap(),
+            None => address.as_bytes().to_vec(),
+        });
+    }
+    let plain = t.cmd("ipcls").args(["-A0"]).args(filter).run().ok();
+    assert!(plain.ends_with(b"\0"));
+    let listed: BTreeSet<_> = plain[..plain.len() - 1].split(|&byte| byte == 0).map(<[u8]>::to_vec).collect();
+    let expected = names.iter().map(|bytes| [b"shm:", t.name("").as_bytes(), bytes].concat()).collect::<BTreeSet<_>>();
+    assert_eq!((&listed, said.into_iter().collect()), (&expected, expected.clone()));
+    t.bash(&format!("ipcls -A0 --kind shm --name '{pattern}' | ipcunlink -0")).run().ok();
+    assert!(t.left().is_empty());
+}
+
+#[test]
+fn m12_what_vanishes_meanwhile_is_left_out() {
+    let t = Test::new();
+    let script = format!(
+        "while [ ! -e stop ]; do
+            for i in 1 2 3 4 5; do echo x | shmput {0}-$i; mqsend -c {1}; done
+            ipcunlink shm:{0}-{{1,2,3,4,5}} mq:{1}
+        done",
+        t.name("n"),
+        t.key()
+    );
+    let churn = t.bash(&script).spawn();
+    for _ in 0..crate::util::rounds(30) {
+        let pattern = format!("*{}*", &t.name("")[1..]);
+        t.cmd("ipcls").args(["-J", "--kind", "shm,sem", "--name", &pattern]).run().ok();
+        t.cmd("ipcls").args(["--orphans", "--kind", "shm,ring"]).run().ok();
+    }
+    t.file("stop", "");
+    churn.output().ok();
+}
+
+/// As many as there may be: linear, and not even a call of the system for each.
+#[test]
+fn m14_as_many_segments_as_there_may_be() {
+    let t = Test::new();
+    let script = "
+        make() { perl -e 'for ($ARGV[0]..$ARGV[1]) { defined shmget($_, 10, 01600) or die $! }' $1 $2; }
+        calls() { strace -f -qq -o calls ipcls --kind shm >/dev/null; wc -l <calls; }
+        sysctl -q kernel.shmmni=32000 || exit 1
+        list() { ipcls --kind shm \"$@\" | grep -c shm:key:; }
+        make 1 4000; list -A
+        few=0; ! strace -qq -o /dev/null true || few=$(calls)
+        make 4001 32000; list -A; list -r --no-headings
+        if [ $few -gt 0 ]; then echo $few $(calls); fi";
+    let Some(run) = t.unshared("--ipc", script) else { return };
+    let text = run.run().text();
+    let mut lines = text.lines();
+    assert_eq!([lines.next(), lines.next(), lines.next()], [Some("4000"), Some("32000"), Some("32000")]);
+    match lines.next().and_then(|line| line.split_once(' ')) {
+        Some((few, many)) => {
+            // Other tests may have started processes in between, which are looked at.
+            let (few, many): (usize, usize) = (few.parse().unwrap(), many.parse().unwrap());
+            assert!(many < few + 28_000 / 2, "{few} calls for 4000, {many} for 32000");
+        }
+        None => said("not tested: how the calls of ipcls grow, as strace is missing"),
+    }
+}
+
+#[test]
+fn columns_and_filters() {
+    let t = Test::new();
+    let (name, key) = (t.name("seg"), t.key());
+    t.bash(&format!(
+        "echo xyz | shmput -m 640 {name}; echo x | shmput {key}; touch -d '2 hours ago' {}",
+        t.shm_path("seg").display()
+    ))
+    .run()
+    .ok();
+    let ipcls = |args: &str| t.bash(&format!("ipcls {args}")).run();
+    let text = ipcls(&format!("-o address,mode,size,api,type --no-headings shm:{name}")).text();
+    assert_eq!(text, format!("shm:{name}  0640  4  posix  shm"));
+    assert!(ipcls(&format!("-o mode,size shm:{name}")).text().starts_with("MODE  SIZE\n"));
+    // Every column by itself, in every form, as the manual has it.
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../man/ipcls.1")).unwrap();
+    let section = page.split(".Ss Columns").nth(1).unwrap().split(".El").next().unwrap();
+    let described: Vec<_> =
+        section.lines().filter_map(|line| line.strip_prefix(".It Ic ")).flat_map(|line| line.split(" , ")).collect();
+    let known: Vec<_> = ipcutils::columns::ALL.iter().map(|column| column.name).collect();
+    assert_eq!(described, known);
+    for column in &known {
+        for form in ["", "-r", "-J"] {
+            ipcls(&format!("{form} -o {column} shm:{name} shm:{key}")).ok();
+        }
+    }
+    ipcls("-o adress").says(2, "choose from address, state");
+    ipcls("--kind shm,msg").says(2, "one of shm, ring, lock, mq, sem");
+    ipcls("--user nobody-of-that-name").says(2, "is no user of /etc/passwd");
+    ipcls(&format!("--mine shm:{name}")).fails(2);
+    ipcls("5").says(2, "the kind is missing");
+    ipcls("--watch=0").says(2, "must be more than 0");
+    ipcls("--watch").says(2, "say -J");
+    ipcls(&format!("shm:{name}-not")).says(3, "does not exist");
+    ipcls(&format!("mq:{name} ")).says(3, "does not exist");
+    ipcls(&format!("ring:{name}")).says(8, &format!("is a segment (say shm:{name})"));
+    // One that is missing does not hide the others.
+    let output = ipcls(&format!("shm:{name}-not shm:{name}"));
+    assert_eq!((output.status, output.stdout.is_empty()), (3, false), "{output:?}");
+    let list = |args: &str| {
+        let text = ipcls(&format!("-A --kind shm {args}")).text();
+        text.lines().filter(|line| line.contains(&name) || line.contains(&key)).count()
+    };
+    let me = nix::unistd::geteuid();
+    assert_eq!(list(""), 2);
+    assert_eq!(list("--mine"), 2);
+    assert_eq!(list(&format!("--user {me}")), 2);
+    assert_eq!(list("--user 4294967294"), 0);
+    assert_eq!(list("--older 0"), 2);
+    assert_eq!(list("--older 1h"), 0, "the change of a time is a use too");
+    assert_eq!(list("--older 30d"), 0);
+    for pattern in [&name, &name[1..], &format!("shm:{name}"), &format!("*{}", &name[8..])] {
+        assert_eq!(list(&format!("--name '{pattern}'")), 1, "{pattern}");
+    }
+    assert_eq!(list(&format!("--name 'key:{key}'")), 1);
+    assert_eq!(list(&format!("--name 'x{}'", &name[1..])), 0);
+    // A file of one's own is looked at by its address.
+    t.file("f", "content");
+    assert_eq!(
+        t.cmd("ipcls").args(["-o", "size,address", "--no-headings", "shm:file:f"]).run().text(),
+        "7  shm:file:f"
+    );
+}
+
+#[test]
+fn semaphores_and_who_waits() {
+    let t = Test::new();
+    let key = t.key();
+    let perl = format!(
+        "$i = semget({key}, 3, 01600) // die; semctl($i, 1, 16, 5) // die; $| = 1; print 1; semop($i, pack('s!3', 2, -1, 0))"
+    );
+    let waiter = t.cmd("perl").args(["-e", &perl]).spawn();
+    crate::util::wait_until("it waits", || {
+        t.cmd("ipcls").args([format!("sem:{key}")]).run().status == 0
+            && one(&t, &format!("sem:{key}"))["waiters"] == serde_json::json!([[0, 0], [0, 0], [1, 0]])
+    });
+    let object = one(&t, &format!("sem:{key}"));
+    assert_eq!((&object["values"], &object["size"]), (&serde_json::json!([0, 5, 0]), &3.into()));
+    // Used by its number, it is held by nobody.
+    assert_eq!((object["state"].as_str(), &object["others"]), (Some("unheld"), &0.into()));
+    drop(waiter);
+}
+
+#[test]
+fn m1_m2_output_that_cannot_be_written() {
+    let t = Test::new();
+    for form in ["--kind shm", "--kind shm -J", "--kind shm -r", "--kind shm --watch=.01 -J"] {
+        t.bash(&format!("ipcls {form} >/dev/full")).run().says(1, "standard output: No space left");
+        t.bash(&format!("ipcls {form} >&-")).run().says(1, "standard output: is closed");
+    }
+    let script = "set +o pipefail; (ipcls --kind shm -J --watch=.01; echo $? >status) | head -n 2 | wc -l; cat status";
+    assert_eq!(t.bash(script).run().text(), "2\n141");
+}

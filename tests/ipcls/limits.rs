@@ -1,0 +1,104 @@
+//! ipcls --limits.
+
+use serde_json::Value;
+
+use crate::util::{Run, Test};
+
+/// The limits in a document, by name.
+fn limits(run: Run<'_>) -> impl Fn(&str) -> Value {
+    let document: Value = serde_json::from_slice(&run.run().ok()).unwrap();
+    move |name| {
+        let limits = document["limits"].as_array().unwrap();
+        limits.iter().find(|limit| limit["name"] == name).unwrap_or_else(|| panic!("no limit {name}")).clone()
+    }
+}
+
+#[test]
+fn every_limit_with_its_value_and_what_is_in_use() {
+    let t = Test::new();
+    let script = "
+        mount -t tmpfs -o size=1M,nr_inodes=50 tmpfs /dev/shm
+        sysctl -q kernel.shmmni=10 kernel.shmall=100 kernel.msgmni=4 kernel.sem='7 60 5 6' fs.mqueue.queues_max=5 kernel.shmmax=100000
+        for i in 1 2 3 4 5 6 7 8; do ipcmk -M 5000; done >/dev/null
+        for i in 1 2 3 4; do ipcmk -S 7; done >/dev/null
+        head -c 8000 /dev/zero | mqsend -c key:0x2a; head -c 8000 /dev/zero | mqsend key:0x2a
+        for i in 1 2 3 4; do mqsend -c --max-messages 4 --message-size 64 /q$i x; done
+        head -c 900K /dev/zero | shmput /most
+        ulimit -q 10000; ipcls --limits -J";
+    let Some(run) = t.unshared("--ipc --mount", script) else { return };
+    let limit = limits(run);
+    // 4 * (4 * (64 + 48) + 4 * 48) is what the kernel charges for the queues.
+    for (name, max, used, percent, close) in [
+        ("shmmni", 10, 8, 80, false),
+        ("shmmax", 100_000, 5000, 5, false),
+        ("shmall", 100, 16, 16, false),
+        ("msgmni", 4, 1, 25, false),
+        ("msgmnb", 16384, 16000, 97, true),
+        ("semmni", 6, 4, 66, false),
+        ("semmns", 60, 28, 46, false),
+        ("semmsl", 7, 7, 100, true),
+        ("queues_max", 5, 4, 80, false),
+        ("msg_max", 10, 4, 40, false),
+        ("msgsize_max", 8192, 64, 0, false),
+        ("RLIMIT_MSGQUEUE", 10_000, 2560, 25, false),
+        ("/dev/shm", 1 << 20, 900 << 10, 87, true),
+        ("/dev/shm inodes", 50, 2, 4, false),
+    ] {
+        let found = limit(name);
+        let numbers = ["max", "used", "percent"].map(|member| found[member].as_u64().unwrap_or(u64::MAX));
+        assert_eq!((numbers, found["close"].as_bool()), ([max, used, percent], Some(close)), "{found}");
+        assert!(found["raise"].as_str().is_some_and(|raise| raise.contains('N')), "{found}");
+    }
+    assert_eq!(limit("msgmax")["used"], Value::Null);
+    assert_eq!(limit("semopm")["max"], 5);
+    assert_eq!(limit("shm_rmid_forced")["setting"], "0");
+    assert_eq!(limit("semmns")["raise"], "sysctl kernel.sem='7 N 5 6'");
+}
+
+/// The sum of what the kernel charges is right: the queue that does not fit is
+/// the one that would go beyond the limit.
+#[test]
+fn e7_the_bytes_of_queues_are_those_that_the_kernel_counts() {
+    let t = Test::new();
+    let script = "
+        mqsend -c --max-messages 10 --message-size 100 /q1 x; mqsend -c --max-messages 3 --message-size 1000 /q2 x
+        used=$(ipcls --limits -J | grep -o '\"RLIMIT_MSGQUEUE\"[^}]*' | grep -o '\"used\":[0-9]*' | cut -d: -f2)
+        one=$((1 * (1 + 48) + 1 * 48))
+        (ulimit -q $((used + one)); setpriv --bounding-set=-sys_resource --inh-caps=-sys_resource mqsend -c --max-messages 1 --message-size 1 /q3 x && echo fits)
+        ipcunlink mq:/q3
+        (ulimit -q $((used + one - 1)); mqsend -c --max-messages 1 --message-size 1 /q3 x 2>/dev/null || echo $?)";
+    if let Some(run) = t.unshared("--ipc --mount", script) {
+        assert_eq!(run.run().text(), "fits\n9");
+    }
+}
+
+#[test]
+fn switches_by_which_objects_go_by_themselves() {
+    let t = Test::new();
+    let script = "
+        sysctl -q kernel.shm_rmid_forced=1
+        mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /etc; mkdir -p /etc/systemd/logind.conf.d
+        row() { set -- $(ipcls --limits --no-headings | grep \"^$1 \"); echo \"${*:2:4}\"; }
+        remove() { row RemoveIPC; }
+        row shm_rmid_forced; remove
+        mkdir -p /run/systemd/seats; remove
+        printf '[Login]\\nRemoveIPC=no\\n' >/etc/systemd/logind.conf; remove
+        printf '[Login]\\nRemoveIPC = yes\\n' >/etc/systemd/logind.conf.d/10-a.conf; remove
+        printf '[Login]\\n#RemoveIPC=yes\\nRemoveIPC=off\\n' >/etc/systemd/logind.conf.d/20-b.conf; remove";
+    if let Some(run) = t.unshared("--ipc --mount", script) {
+        let expected = "1 - - !\nno logind - -\nyes - - !\nno - - RemoveIPC=no\nyes - - !\nno - - RemoveIPC=no";
+        assert_eq!(run.run().text(), expected);
+    }
+}
+
+#[test]
+fn the_table_fits_a_terminal() {
+    let t = Test::new();
+    let script = "for i in 1 2 3; do mqsend -c --max-messages 10 --message-size 64 /q$i; done; ipcls --limits";
+    if let Some(run) = t.unshared("--ipc --mount", script) {
+        let text = run.run().text();
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(text.lines().any(|line| line.contains("msg_max") && line.contains("100%  !")), "{text}");
+        assert!(text.lines().count() >= 18, "{text}");
+    }
+}
