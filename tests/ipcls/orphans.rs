@@ -97,12 +97,16 @@ fn what_a_killed_shmput_leaves_is_whole_or_an_orphan() {
         (0..spins).for_each(|_| std::hint::spin_loop());
         put.kill(Signal::SIGKILL);
         drop(put);
-        let left = || one_or_none(&t, &key);
-        // Of a shmput whose child still detaches, that is not yet decided.
-        wait_until("nobody has it", || left().as_deref() != Some("held"));
-        if left().is_some() {
+        // While its child still detaches, that is not yet decided.
+        let mut left = None;
+        wait_until("nobody has it", || {
+            left = one_or_none(&t, &key);
+            left.as_deref() != Some("held")
+        });
+        if let Some(left) = left {
+            // Looked at first: whoever attaches it makes it his.
             let whole = t.cmd("shmcat").args([&key]).run().status == 0;
-            assert!(!whole || left().as_deref() == Some("unheld"), "round {round}");
+            assert!(!whole || left == "unheld", "round {round}: {left}");
             t.cmd("ipcunlink").args(["--force", &format!("shm:{key}")]).run().ok();
         }
     }

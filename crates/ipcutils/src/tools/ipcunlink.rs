@@ -7,6 +7,7 @@ use std::time::Duration;
 use libipc::address::{Address, Kind, KindAddress, SysV};
 use libipc::inventory::{self, Object, Others, Pattern, State};
 use libipc::text::printable;
+use libipc::wait::{Deadline, Steps};
 use libipc::{Error, ErrorKind, Result, mq, process, sem, shm};
 
 use crate::app::{self, Io, Outcome, Tool};
@@ -55,6 +56,15 @@ struct Target {
     seen: Result<Object>,
 }
 
+impl Target {
+    fn is_held(&self) -> bool {
+        self.seen.as_ref().is_ok_and(|object| object.state == State::Held)
+    }
+}
+
+/// How long a holder may take to end before it is refused.
+const GRACE: Duration = Duration::from_secs(1);
+
 impl Tool for Args {
     fn run(mut self, io: &Io<'_>) -> anyhow::Result<Outcome> {
         let targets = if self.orphans { self.orphans()? } else { self.named(io)? };
@@ -99,23 +109,17 @@ impl Args {
                 addresses.push(KindAddress::parse(OsStr::from_bytes(record))?);
             }
         }
-        // One look at all processes for all of them.
-        let (mut objects, mut places) = (Vec::new(), Vec::new());
-        let mut targets: Vec<Target> = Vec::new();
-        for (place, address) in addresses.into_iter().enumerate() {
-            let mut seen = Err(Error::new(ErrorKind::Missing, &address.address, "does not exist"));
-            match inventory::find(&address) {
-                Ok(object) => {
-                    objects.push(object);
-                    places.push(place);
-                }
-                Err(error) => seen = Err(error),
+        let mut targets = look(addresses);
+        // The last of a pipeline, or a guardian of semop(1), may just be ending.
+        let deadline = Deadline::after(Some(GRACE));
+        let mut steps = Steps::new();
+        while !self.force && targets.iter().any(Target::is_held) && !deadline.passed() {
+            steps.sleep(&deadline);
+            let places: Vec<usize> = (0..targets.len()).filter(|&place| targets[place].is_held()).collect();
+            let again = look(places.iter().map(|&place| targets[place].address.clone()).collect());
+            for (place, target) in places.into_iter().zip(again) {
+                targets[place] = target;
             }
-            targets.push(Target { address, seen });
-        }
-        inventory::settle(&mut objects);
-        for (place, object) in places.into_iter().zip(objects) {
-            targets[place].seen = Ok(object);
         }
         Ok(targets)
     }
@@ -153,6 +157,28 @@ impl Args {
         }
         Ok(())
     }
+}
+
+/// Find them, with one look at all processes for all of them.
+fn look(addresses: Vec<KindAddress>) -> Vec<Target> {
+    let (mut objects, mut places) = (Vec::new(), Vec::new());
+    let mut targets: Vec<Target> = Vec::new();
+    for (place, address) in addresses.into_iter().enumerate() {
+        let mut seen = Err(Error::new(ErrorKind::Missing, &address.address, "does not exist"));
+        match inventory::find(&address) {
+            Ok(object) => {
+                objects.push(object);
+                places.push(place);
+            }
+            Err(error) => seen = Err(error),
+        }
+        targets.push(Target { address, seen });
+    }
+    inventory::settle(&mut objects);
+    for (place, object) in places.into_iter().zip(objects) {
+        targets[place].seen = Ok(object);
+    }
+    targets
 }
 
 /// Who holds it, in words.
