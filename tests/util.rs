@@ -47,7 +47,8 @@ impl Test {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         Test {
             dir: tempfile::Builder::new().prefix(PREFIX).tempdir().unwrap(),
-            prefix: format!("{PREFIX}-{}-{count}", std::process::id()),
+            // With its end, as that of test 2 begins that of test 21.
+            prefix: format!("{PREFIX}-{}-{count}-", std::process::id()),
             keys: RefCell::default(),
             queues: RefCell::default(),
             pids: RefCell::default(),
@@ -56,7 +57,7 @@ impl Test {
 
     /// A POSIX name of this test's own; the same for the same `word`.
     pub fn name(&self, word: impl Display) -> String {
-        format!("/{}-{word}", self.prefix)
+        format!("/{}{word}", self.prefix)
     }
 
     /// The file of that name in /dev/shm.
