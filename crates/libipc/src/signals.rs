@@ -8,10 +8,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 
 use crate::error::{Error, Result};
-use crate::sys;
+use crate::{start, sys};
 
 /// Signals that are not put off: those that the process raises by a fault of
 /// its own, those that stop it, and those that do nothing by default.
@@ -104,4 +104,77 @@ pub fn undisturbed<T>(work: impl FnOnce() -> T) -> T {
         let _ = before.thread_set_mask();
     }
     result
+}
+
+/// While this lives, signals that would end the process wait to be passed on to
+/// a command that it runs, and the end of a child is noticed.
+///
+/// Signals that the process ignores, or that were blocked before, are left as
+/// they are: the command has the same dispositions and mask.
+#[derive(Debug)]
+pub struct Forwarded {
+    before: SigSet,
+    arrived: SignalFd,
+}
+
+/// What people and programs send to a process to make it end or do something.
+const FORWARDED: [Signal; 7] = [
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGALRM,
+];
+
+impl Forwarded {
+    /// Hold the signals of this thread.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::NoRoom`] without a descriptor to notice them by.
+    pub fn new() -> Result<Self> {
+        let now = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty());
+        let mut set = SigSet::empty();
+        set.add(Signal::SIGCHLD);
+        for signal in FORWARDED {
+            if !now.contains(signal) && !sys::signal::is_ignored(signal as i32) {
+                set.add(signal);
+            }
+        }
+        let failed = |errno| Error::errno("a descriptor for signals", errno);
+        let arrived = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC).map_err(failed)?;
+        let before = set.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(failed)?;
+        start::notice_children(true);
+        Ok(Forwarded { before, arrived })
+    }
+
+    /// The mask that the process was given, for the command.
+    pub(crate) fn restore_mask(&self) {
+        let _ = self.before.thread_set_mask();
+    }
+
+    /// Sleep until a signal comes.
+    pub(crate) fn next(&self) -> nix::Result<siginfo> {
+        loop {
+            match self.arrived.read_signal() {
+                Ok(Some(info)) => return Ok(info),
+                Ok(None) | Err(Errno::EINTR | Errno::EAGAIN) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    /// Let this signal, which came meanwhile, take its course after all.
+    pub fn give_back(self, signal: i32) {
+        drop(self);
+        sys::signal::raise(signal);
+    }
+}
+
+impl Drop for Forwarded {
+    fn drop(&mut self) {
+        start::notice_children(false);
+        self.restore_mask();
+    }
 }

@@ -5,7 +5,7 @@
 //! descriptors and dispositions as they were.
 
 use crate::sys;
-use crate::sys::signal::{SIGXFSZ, set_disposition};
+use crate::sys::signal::{SIGCHLD, SIGXFSZ, set_disposition};
 
 pub use crate::sys::start::arguments;
 
@@ -25,12 +25,21 @@ pub fn was_open(which: Standard) -> bool {
     sys::start::state() & (1 << which as u8) == 0
 }
 
+fn was_ignored(signal: i32) -> bool {
+    sys::start::CHANGED.iter().any(|&(changed, bit)| changed == signal && sys::start::state() & bit != 0)
+}
+
 /// See how the process was started; make a write beyond RLIMIT_FSIZE an error
 /// (EFBIG) instead of a death by SIGXFSZ; survive the loss of mapped memory.
 pub fn prepare() {
     sys::start::look();
     set_disposition(SIGXFSZ, true);
     sys::guard::install();
+}
+
+/// While a command is waited for: an ignored SIGCHLD would hide its end.
+pub(crate) fn notice_children(notice: bool) {
+    set_disposition(SIGCHLD, !notice && was_ignored(SIGCHLD));
 }
 
 /// Before a command takes this process's place: dispositions and standard

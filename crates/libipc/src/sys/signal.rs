@@ -3,8 +3,8 @@
 use std::mem::MaybeUninit;
 use std::ptr;
 
-pub(crate) use nix::libc::SIGXFSZ;
 use nix::libc::{self, c_int};
+pub(crate) use nix::libc::{SIGCHLD, SIGXFSZ};
 
 /// Whether the signal is ignored now.
 pub(crate) fn is_ignored(signal: c_int) -> bool {
@@ -21,4 +21,10 @@ pub(crate) fn set_disposition(signal: c_int, ignore: bool) {
     let disposition = if ignore { libc::SIG_IGN } else { libc::SIG_DFL };
     // SAFETY: neither disposition runs code of ours.
     unsafe { libc::signal(signal, disposition) };
+}
+
+/// raise(3): the signal comes to this thread, now if it is not blocked.
+pub(crate) fn raise(signal: c_int) {
+    // SAFETY: takes an integer.
+    let _ = unsafe { libc::raise(signal) };
 }

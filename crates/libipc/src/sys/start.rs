@@ -43,7 +43,7 @@ pub unsafe fn arguments(argc: c_int, argv: *const *const c_char) -> Vec<OsString
 /// Signals whose disposition is changed while a tool runs, each with its bit in
 /// [`state`] if it was ignored; the bits below stand for the standard
 /// descriptors that were closed.
-pub(crate) const CHANGED: [(c_int, u8); 2] = [(libc::SIGXFSZ, 8), (libc::SIGBUS, 16)];
+pub(crate) const CHANGED: [(c_int, u8); 3] = [(libc::SIGXFSZ, 8), (libc::SIGBUS, 16), (libc::SIGCHLD, 32)];
 
 // Written once, before there are threads, and read after: Relaxed is enough.
 static STATE: AtomicU8 = AtomicU8::new(0);
