@@ -16,5 +16,8 @@ mod mqsend;
 mod pipes;
 mod semop;
 mod shmcat;
+mod shmlock;
 mod shmput;
+mod shmwait;
+mod shmwake;
 mod torture;

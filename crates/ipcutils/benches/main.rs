@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 mod ipcls;
+mod lock;
 mod queues;
 mod segments;
 mod semop;
@@ -26,6 +27,7 @@ const TOPICS: &[(&str, Measure)] = &[
     ("segments", segments::measure),
     ("queues", queues::measure),
     ("semop", semop::measure),
+    ("lock", lock::measure),
     ("start", start::measure),
     ("ipcls", ipcls::measure),
 ];

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use clap::error::{ContextKind, ErrorKind as ClapKind};
+use libipc::command::End;
 use libipc::signals::Deferred;
 use libipc::start::{self, Standard};
 use libipc::text::printable;
@@ -62,6 +63,16 @@ pub enum Outcome {
     Done,
     /// Failed with this status; everything has been said.
     Failed(u8),
+}
+
+/// With a command, the tool ends as that did.
+impl From<End> for Outcome {
+    fn from(end: End) -> Self {
+        match end.status() {
+            0 => Outcome::Done,
+            status => Outcome::Failed(status),
+        }
+    }
 }
 
 /// A tool: what clap reads its arguments into.

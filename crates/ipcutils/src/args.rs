@@ -25,6 +25,9 @@ pub const QUEUE_HELP: &str = "/name, key:N, id:N or ftok:PATH[:PROJ]";
 /// What addresses of semaphores look like, for help texts.
 pub const SEMAPHORE_HELP: &str = "/name, key:N, id:N, ftok:PATH[:PROJ] or private:";
 
+/// What addresses of locks look like, for help texts.
+pub const LOCK_HELP: &str = "/name or file:PATH; made if it is absent";
+
 /// The largest type of a System V message.
 pub const LAST_TYPE: u64 = i64::MAX as u64;
 

@@ -8,6 +8,7 @@
 //! | message queues | [`mq::posix`] | [`mq::sysv`] |
 //! | semaphores | [`sem::posix`] | [`sem::sysv`] |
 //! | what exists, and who holds it | [`inventory`] | [`inventory`] |
+//! | mutexes and conditions | [`lock`] | [`lock::pthread`] |
 //!
 //! Around them: [`address`] (how users name an object), [`error`] (what can go
 //! wrong, each kind one exit status), [`mode`] (permission bits and the umask),
@@ -28,6 +29,7 @@ pub mod entry;
 pub mod error;
 pub mod inventory;
 mod limits;
+pub mod lock;
 pub mod mode;
 pub mod mq;
 pub mod ofd;

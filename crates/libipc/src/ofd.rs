@@ -103,9 +103,20 @@ pub fn unlock(file: impl AsFd, bytes: Bytes) -> nix::Result<()> {
 /// Whether another open file holds a lock that would be in the way of this one.
 /// Needs no permission but to have it open.
 pub fn in_the_way(file: impl AsFd, hold: Hold, bytes: Bytes) -> nix::Result<bool> {
+    Ok(found(file, hold, bytes)?.is_some())
+}
+
+/// One of the locks that [`in_the_way`] tells of, not always the first: what it
+/// is, and its bytes.
+pub fn found(file: impl AsFd, hold: Hold, bytes: Bytes) -> nix::Result<Option<(Hold, Bytes)>> {
     let mut flock = bytes.flock(hold.kind());
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut flock))?;
-    Ok(libc::c_int::from(flock.l_type) != libc::F_UNLCK)
+    let found = match libc::c_int::from(flock.l_type) {
+        libc::F_UNLCK => return Ok(None),
+        libc::F_RDLCK => Hold::Shared,
+        _ => Hold::Exclusive,
+    };
+    Ok(Some((found, Bytes { start: flock.l_start, len: flock.l_len })))
 }
 
 #[cfg(test)]

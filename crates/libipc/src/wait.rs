@@ -112,6 +112,14 @@ impl Patience {
         Patience { tries: 50, ..self }
     }
 
+    /// The time runs from now on, not from the first wait.
+    #[must_use]
+    pub fn from_now(self) -> Self {
+        let deadline =
+            if let Limit::Within(timeout) = self.limit { Some(Deadline::after(Some(timeout))) } else { None };
+        Patience { deadline, ..self }
+    }
+
     /// Call without waiting until it is done, or has been tried often enough.
     pub(crate) fn try_first<T>(
         &self,

@@ -61,7 +61,7 @@ pub(super) fn put(entry: &Entry, input: &Input<'_>, options: &PutOptions, watch:
 }
 
 /// Names that mean something else to this toolkit or to the C library.
-fn check_name(entry: &Entry) -> Result<()> {
+pub(crate) fn check_name(entry: &Entry) -> Result<()> {
     let refuse = |what: &str| Err(Error::new(ErrorKind::Unexpected, entry.shown(), what));
     if is_semaphore(entry) {
         return refuse("is the file of a POSIX semaphore, not a segment");

@@ -352,6 +352,31 @@ fn attach(address: &SysV, read_only: bool, check: impl Fn(&Stat) -> Result<()>) 
     }
 }
 
+/// Attach a segment whose owner, creator and mode pass the check, to be written;
+/// its identifier and size too.
+///
+/// # Errors
+/// [`ErrorKind::Unexpected`] if it was made in another PID namespace.
+pub(crate) fn attach_own(address: &SysV, check: impl Fn(u32, u32) -> Result<()>) -> Result<(i32, u64, Region)> {
+    let (stat, region) = attach(address, false, |stat| {
+        let perm = &stat.raw.shm_perm;
+        check(perm.uid, u32::from(perm.mode))?;
+        check(perm.cuid, u32::from(perm.mode))?;
+        // The kernel has no number for a process that this namespace cannot see.
+        if stat.raw.shm_cpid == 0 {
+            let what = "was made in another PID namespace, where other threads may have the same numbers";
+            return Err(Error::new(ErrorKind::Unexpected, address, what));
+        }
+        Ok(())
+    })?;
+    Ok((stat.id, stat.size(), region))
+}
+
+/// Whether the segment has not been removed.
+pub(crate) fn is_there(id: i32) -> bool {
+    Stat::of(id).is_ok_and(|stat| !stat.is_removed())
+}
+
 /// A segment attached for reading.
 #[derive(Debug)]
 pub(super) struct Attached {

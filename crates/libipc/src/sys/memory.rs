@@ -4,6 +4,7 @@
 //! raise SIGBUS. No slice of it is ever made; no instruction of ours touches it
 //! but through the atomic words of a mapping that is [`Region::guarded`].
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -45,12 +46,14 @@ pub(crate) struct Region {
     len: usize,
     release: fn(NonNull<u8>, usize),
     cover: Option<Cover>,
+    /// Not to be unmapped.
+    kept: Cell<bool>,
 }
 
 impl Region {
     /// `release` unmaps; it is called once, with `base` and `len`.
     pub(super) fn new(base: NonNull<u8>, len: usize, release: fn(NonNull<u8>, usize)) -> Self {
-        Region { base, len, release, cover: None }
+        Region { base, len, release, cover: None, kept: Cell::new(false) }
     }
 
     /// The same, to be touched by instructions too: memory that is gone reads as
@@ -58,6 +61,12 @@ impl Region {
     pub(crate) fn guarded(mut self) -> nix::Result<Self> {
         self.cover = Some(guard::cover(self.base.as_ptr().addr(), self.len)?);
         Ok(self)
+    }
+
+    /// Have the mapping outlive this value, or not: the kernel looks through it
+    /// for what a thread holds at its end.
+    pub(super) fn keep(&self, keep: bool) {
+        self.kept.set(keep);
     }
 
     /// Whether memory of a guarded region was found to be gone. Asked after
@@ -133,6 +142,10 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
+        if self.kept.get() {
+            std::mem::forget(self.cover.take());
+            return;
+        }
         self.cover = None; // before the addresses are anybody else's
         (self.release)(self.base, self.len);
     }

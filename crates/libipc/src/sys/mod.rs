@@ -9,6 +9,7 @@ pub(crate) mod mount;
 pub(crate) mod mq;
 pub(crate) mod msg;
 pub(crate) mod process;
+pub(crate) mod pthread;
 pub(crate) mod sem;
 pub(crate) mod shm;
 pub(crate) mod signal;

@@ -1,0 +1,5 @@
+//! See shmwait(1).
+#![cfg_attr(not(test), no_main)]
+#![forbid(unsafe_code)]
+
+libipc::program!(|args| ipcutils::app::main::<ipcutils::tools::shmwait::Args>(env!("CARGO_BIN_NAME"), args));

@@ -1,0 +1,111 @@
+//! Who is at a lock, as the kernel knows it: each participant has a byte lock of
+//! its own, shared, whose place says its process number and since when.
+//!
+//! So nothing needs to be counted in memory, where the dead would stay counted,
+//! and read permission is enough. The numbers are hints, as whoever may read
+//! the object can lock any byte; that the byte is held is the kernel's word.
+
+use std::fs::File;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::ofd::{self, Bytes, Hold};
+
+/// What it is there for. Each has a range of 2^58 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Waits for the lock.
+    Waiter = 2,
+    /// Waits for a wake-up.
+    Sleeper = 3,
+    /// Has a reader's lock.
+    Reader = 4,
+}
+
+/// The byte that is the mutex.
+pub(super) const MUTEX: Bytes = Bytes::at(1 << RANGE);
+
+/// Bits of a place within a range: 22 of the process number, which has no more,
+/// 34 of the seconds since 1970, 2 that tell namespaces apart, by chance.
+const RANGE: u32 = 58;
+const PID: u32 = 36;
+const SECONDS: u32 = 2;
+
+/// More than these are not told apart: whoever wants to, can lock every byte.
+const MOST: usize = 20_000;
+
+/// A process at a lock, as it said itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Participant {
+    /// Its number, in its own PID namespace.
+    pub pid: u32,
+    /// Since when it is there, in whole seconds.
+    pub since: SystemTime,
+}
+
+/// Be known to be there, until the bytes are unlocked or the file is closed.
+/// Only a hint: where that fails, nothing else does.
+pub(super) fn announce(file: &File, role: Role) -> Bytes {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let pid = i64::from(std::process::id()) & ((1 << (RANGE - PID)) - 1);
+    let seconds = now.as_secs().cast_signed() & ((1 << (PID - SECONDS)) - 1);
+    let chance = i64::from(now.subsec_nanos() & ((1 << SECONDS) - 1));
+    let bytes = Bytes::at((role as i64) << RANGE | pid << PID | seconds << SECONDS | chance);
+    let _ = ofd::try_lock(file, Hold::Shared, bytes);
+    bytes
+}
+
+/// Everyone who is there, but for this open file.
+pub(super) fn list(file: &File, role: Role) -> nix::Result<Vec<Participant>> {
+    let start = (role as i64) << RANGE;
+    let mut found = Vec::new();
+    // The kernel tells one of the locks within a range: then what is before and
+    // what is after it are left.
+    let mut ranges = vec![(start, start + (1 << RANGE))];
+    while let Some((from, to)) = ranges.pop() {
+        if from >= to || found.len() == MOST {
+            continue;
+        }
+        let Some((_, bytes)) = ofd::found(file, Hold::Exclusive, Bytes { start: from, len: to - from })? else {
+            continue;
+        };
+        let end = if bytes.len == 0 { to } else { bytes.start.saturating_add(bytes.len) };
+        found.push(participant(bytes.start.max(from) - start));
+        ranges.extend([(end.max(from), to), (from, bytes.start)]);
+    }
+    Ok(found)
+}
+
+fn participant(place: i64) -> Participant {
+    let seconds = (place >> SECONDS & ((1 << (PID - SECONDS)) - 1)).cast_unsigned();
+    Participant { pid: (place >> PID) as u32, since: UNIX_EPOCH + Duration::from_secs(seconds) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_tells_who_and_since_when() {
+        let path = std::env::temp_dir().join(format!("ipcutils-test-presence-{}", std::process::id()));
+        let open = || {
+            let file = std::fs::File::options().read(true).write(true).create(true).truncate(false).open(&path);
+            file.expect("a file")
+        };
+        let (one, other, looker) = (open(), open(), open());
+        std::fs::remove_file(&path).expect("remove");
+        let begin = SystemTime::now();
+        announce(&one, Role::Reader);
+        announce(&other, Role::Sleeper);
+        assert_eq!(list(&looker, Role::Waiter), Ok(Vec::new()));
+        for role in [Role::Reader, Role::Sleeper] {
+            let found = list(&looker, role).expect("list");
+            assert_eq!(found.len(), 1);
+            assert_eq!(found[0].pid, std::process::id());
+            assert!(begin.duration_since(found[0].since).expect("not later") < Duration::from_secs(2));
+        }
+        // A lock of everything is somebody, and hides no end.
+        ofd::unlock(&one, Bytes::ALL).expect("unlock");
+        assert_eq!(ofd::try_lock(&one, Hold::Shared, Bytes::ALL), Ok(true));
+        assert_eq!(list(&looker, Role::Waiter).map(|all| all.len()), Ok(1));
+    }
+}

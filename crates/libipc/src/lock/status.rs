@@ -1,0 +1,86 @@
+//! Who holds a lock, and who waits.
+
+use std::fs::File;
+
+use nix::sys::stat::fstat;
+
+use super::presence::{self, MUTEX, Participant, Role};
+use super::{Holder, layout};
+use crate::entry::{Access, Entry};
+use crate::error::{Error, Result};
+use crate::ofd::{self, Bytes, Hold};
+
+/// Whether a lock can be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nobody holds it.
+    Free,
+    /// Somebody holds it alone.
+    Held,
+    /// Readers hold it.
+    Shared,
+    /// Nobody holds it, and the last holder died inside.
+    Died,
+}
+
+impl State {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Free => "free",
+            State::Held => "held",
+            State::Shared => "shared",
+            State::Died => "died",
+        }
+    }
+}
+
+/// A lock, as it is now. What is locked is the kernel's word; process numbers
+/// and times are the participants' own, and hints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Whether it can be taken.
+    pub state: State,
+    /// Who has left the mark of a holder: while it is [`State::Held`] the present
+    /// one, else the one who died inside.
+    pub mark: Option<Holder>,
+    /// Who has a reader's lock.
+    pub readers: Vec<Participant>,
+    /// Who waits for the lock.
+    pub waiters: Vec<Participant>,
+    /// Who waits for a wake-up.
+    pub sleepers: Vec<Participant>,
+    /// Nobody is there at all, and the last holder died inside.
+    pub orphan: bool,
+}
+
+impl Status {
+    /// Look at the lock of this name. Read permission is enough.
+    pub fn of(entry: &Entry) -> Result<Self> {
+        Self::of_file(entry.open(Access::Read)?.file(), entry.shown())
+    }
+
+    /// The same of an open file that `shown` names in messages.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Unexpected`] if it is no lock.
+    pub fn of_file(file: &File, shown: &str) -> Result<Self> {
+        // First: what was marked by then is locked by then, or has ended since.
+        let mark = layout::mark(file, shown)?;
+        let failed = |errno| Error::errno(shown, errno);
+        layout::check_size(fstat(file).map_err(failed)?.st_size.cast_unsigned(), shown)?;
+        let list = |role| presence::list(file, role).map_err(failed);
+        let (readers, waiters, sleepers) = (list(Role::Reader)?, list(Role::Waiter)?, list(Role::Sleeper)?);
+        let held = ofd::found(file, Hold::Exclusive, MUTEX).map_err(failed)?;
+        let alone = !ofd::in_the_way(file, Hold::Exclusive, Bytes::ALL).map_err(failed)?;
+        let state = match held {
+            Some((Hold::Exclusive, _)) => State::Held,
+            Some((Hold::Shared, _)) => State::Shared,
+            // It may have been taken and given back meanwhile: the mark now.
+            None if mark.is_some() && layout::mark(file, shown)? == mark => State::Died,
+            None => State::Free,
+        };
+        let mark = if state == State::Free { None } else { mark };
+        Ok(Status { state, mark, readers, waiters, sleepers, orphan: alone && state == State::Died })
+    }
+}
