@@ -14,6 +14,8 @@ mod ipcunlink;
 mod mqrecv;
 mod mqsend;
 mod pipes;
+mod ringcat;
+mod ringput;
 mod semop;
 mod shmcat;
 mod shmlock;

@@ -28,6 +28,9 @@ pub const SEMAPHORE_HELP: &str = "/name, key:N, id:N, ftok:PATH[:PROJ] or privat
 /// What addresses of locks look like, for help texts.
 pub const LOCK_HELP: &str = "/name or file:PATH; made if it is absent";
 
+/// What addresses of rings look like, for help texts.
+pub const RING_HELP: &str = "/name or file:PATH";
+
 /// The largest type of a System V message.
 pub const LAST_TYPE: u64 = i64::MAX as u64;
 
@@ -102,6 +105,12 @@ pub fn size(text: &str) -> Result<u64, String> {
 /// A size of at least a byte.
 pub fn positive_size(text: &str) -> Result<u64, String> {
     size(text).and_then(|size| if size > 0 { Ok(size) } else { Err("must be at least 1".to_owned()) })
+}
+
+/// The size of a ring: a page or more.
+pub fn ring_size(text: &str) -> Result<u64, String> {
+    let least = libipc::ring::SMALLEST;
+    size(text).and_then(|size| if size >= least { Ok(size) } else { Err(format!("must be at least {least}")) })
 }
 
 /// A number in decimal digits within a range.

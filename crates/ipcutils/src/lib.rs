@@ -11,6 +11,7 @@ pub mod columns;
 pub mod limits;
 pub mod listing;
 pub mod messages;
+pub mod operand;
 pub mod progress;
 pub mod records;
 pub mod screen;

@@ -38,19 +38,24 @@ impl<'fd> Records<'fd> {
     /// [`ErrorKind::Failure`] if it cannot be read.
     #[allow(clippy::should_implement_trait)] // it lends from its buffer
     pub fn next(&mut self) -> Result<Option<(&[u8], bool)>> {
+        Ok(self.next_range()?.map(|(record, waited)| (self.give(record), waited)))
+    }
+
+    /// Where in the buffer it is.
+    fn next_range(&mut self) -> Result<Option<(Range<usize>, bool)>> {
         let (mut searched, mut waited) = (0, false);
         loop {
             let unread = &self.buffer[self.begin..self.filled];
             if let Some(at) = memchr::memchr(self.end, &unread[searched..]) {
                 let record = self.begin..self.begin + searched + at;
                 self.begin = record.end + 1;
-                return Ok(Some((self.give(record), waited)));
+                return Ok(Some((record, waited)));
             }
             searched = unread.len();
             if searched > self.longest || self.at_end {
                 let record = self.begin..self.filled;
                 self.begin = self.filled;
-                return Ok((!record.is_empty()).then(|| (self.give(record), waited)));
+                return Ok((!record.is_empty()).then_some((record, waited)));
             }
             // A rest goes to the front, so that only as much of the buffer is
             // ever touched as the records need.
@@ -64,6 +69,20 @@ impl<'fd> Records<'fd> {
             waited = true;
             self.at_end = n == 0;
         }
+    }
+
+    /// All records that are there, at least one, with their ends, the last of the
+    /// input perhaps without; None after the last. One longer than `longest`
+    /// comes alone, as much of it as there is.
+    ///
+    /// # Errors
+    /// As of [`Records::next`].
+    pub fn some(&mut self) -> Result<Option<&[u8]>> {
+        let Some((first, _)) = self.next_range()? else { return Ok(None) };
+        if let Some(at) = memchr::memrchr(self.end, &self.buffer[self.begin..self.filled]) {
+            self.begin += at + 1;
+        }
+        Ok(Some(&self.buffer[first.start..self.begin]))
     }
 
     fn give(&self, record: Range<usize>) -> &[u8] {
@@ -121,6 +140,17 @@ mod tests {
         assert_eq!(split(b"a\nbc\nd\n", 1), (vec![b"a".to_vec()], true));
         assert_eq!(split(b"\n\n", 0), lines(&["", ""]));
         assert_eq!(split(b"a", 0), (vec![], true));
+    }
+
+    #[test]
+    fn all_records_that_are_there() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"a\n\nb\nrest").unwrap();
+        file.rewind().unwrap();
+        let mut records = Records::new(file.as_fd(), b'\n', 10);
+        assert_eq!(records.some().unwrap(), Some(&b"a\n\nb\n"[..]));
+        assert_eq!(records.some().unwrap(), Some(&b"rest"[..]));
+        assert_eq!(records.some().unwrap(), None);
     }
 
     #[test]

@@ -272,6 +272,12 @@ pub struct Object {
 }
 
 impl Object {
+    /// What is behind an open file.
+    pub(crate) fn of(file: File) -> nix::Result<Self> {
+        let stat = fstat(&file)?;
+        Ok(Object { file, stat })
+    }
+
     /// The open file.
     pub fn file(&self) -> &File {
         &self.file

@@ -9,6 +9,7 @@
 //! | semaphores | [`sem::posix`] | [`sem::sysv`] |
 //! | what exists, and who holds it | [`inventory`] | [`inventory`] |
 //! | mutexes and conditions | [`lock`] | [`lock::pthread`] |
+//! | streams through shared memory | [`ring`] | |
 //!
 //! Around them: [`address`] (how users name an object), [`error`] (what can go
 //! wrong, each kind one exit status), [`mode`] (permission bits and the umask),
@@ -34,6 +35,7 @@ pub mod mode;
 pub mod mq;
 pub mod ofd;
 pub mod process;
+pub mod ring;
 pub mod sem;
 pub mod shm;
 pub mod signals;

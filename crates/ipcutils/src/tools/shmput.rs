@@ -1,16 +1,15 @@
 //! shmput: standard input, or a file, becomes the content of a segment.
 
-use std::fs::File;
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use libipc::copy::Watch;
 use libipc::mode::Mode;
-use libipc::shm::{self, Input, PutOptions};
-use libipc::{Address, Error};
+use libipc::Address;
+use libipc::shm::{self, PutOptions};
 
 use crate::app::{Io, Outcome, Tool};
 use crate::args;
+use crate::operand::Operand;
 use crate::progress::Bar;
 
 /// Put standard input, or FILE, into a segment of shared memory
@@ -47,18 +46,8 @@ pub struct Args {
 
 impl Tool for Args {
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome> {
-        let file = match self.file.as_deref().filter(|&path| path != Path::new("-")) {
-            Some(path) => {
-                let shown = libipc::text::printable(path.as_os_str());
-                let file = File::open(path).map_err(|error| Error::input(&shown, &error))?;
-                Some((file, shown))
-            }
-            None => None,
-        };
-        let input = match &file {
-            Some((file, shown)) => Input::new(file.as_fd(), shown)?,
-            None => Input::new(io.stdin()?, "standard input")?,
-        };
+        let file = Operand::open(self.file.as_deref())?;
+        let input = file.input(io)?;
         let bar = Bar::new(self.progress, input.length());
         let mut moved = bar.moved();
         let mut watch = Watch { progress: moved.as_mut().map(|moved| moved as _), signals: None };

@@ -53,7 +53,8 @@ impl<'a> Input<'a> {
         self.length.filter(|&length| length >= STEP as u64)
     }
 
-    pub(super) fn fd(&self) -> BorrowedFd<'a> {
+    /// Its descriptor.
+    pub fn fd(&self) -> BorrowedFd<'a> {
         self.fd
     }
 

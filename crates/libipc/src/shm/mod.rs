@@ -193,7 +193,7 @@ impl Segment {
 
 /// A failed copy, told apart by its side: the object's errors keep their kind,
 /// those of input and output are plain failures.
-fn copy_failed(error: CopyError, input: &str, object: impl FnOnce(nix::errno::Errno) -> Error) -> Error {
+pub(crate) fn copy_failed(error: CopyError, input: &str, object: impl FnOnce(nix::errno::Errno) -> Error) -> Error {
     match error {
         CopyError::Read(errno) => Error::new(ErrorKind::Failure, input, errno.desc()),
         CopyError::Write(errno) => object(errno),

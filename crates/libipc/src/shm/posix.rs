@@ -146,7 +146,7 @@ fn fill(entry: &Entry, draft: &Draft<'_>, input: &Input<'_>, size: Option<u64>, 
 
 /// Have the file system set the bytes aside; false where it cannot. EFBIG for a
 /// size that no file can have.
-fn reserve(file: BorrowedFd<'_>, offset: u64, length: u64, grow: bool) -> nix::Result<bool> {
+pub(crate) fn reserve(file: BorrowedFd<'_>, offset: u64, length: u64, grow: bool) -> nix::Result<bool> {
     if length == 0 {
         return Ok(true);
     }
@@ -241,7 +241,7 @@ pub(super) fn copy_to(
 
 /// Waits for a name to appear: inotify(7) on its directory where it can be had,
 /// else looks in growing steps.
-pub(super) struct Watcher {
+pub(crate) struct Watcher {
     events: Option<(Inotify, Entry)>,
     steps: Steps,
 }
@@ -251,7 +251,7 @@ impl Watcher {
     /// hides events.
     const LONGEST: Duration = Duration::from_secs(1);
 
-    pub(super) fn new(entry: Option<Entry>) -> Self {
+    pub(crate) fn new(entry: Option<Entry>) -> Self {
         let events = entry.and_then(|entry| {
             let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
             let dir = format!("/proc/self/fd/{}", entry.dir.as_raw_fd());
@@ -262,7 +262,7 @@ impl Watcher {
     }
 
     /// Until something has appeared in the directory, or for a while.
-    pub(super) fn wait(&mut self, deadline: &Deadline) {
+    pub(crate) fn wait(&mut self, deadline: &Deadline) {
         let Some((inotify, _dir)) = &self.events else { return self.steps.sleep(deadline) };
         let step = deadline.at_most(Self::LONGEST);
         // Rounded up: a rest of a millisecond must not become a busy loop.

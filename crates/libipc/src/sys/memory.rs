@@ -119,6 +119,14 @@ impl Region {
         Ok(n.cast_unsigned())
     }
 
+    /// Copy bytes of our own into a guarded region, cut to it.
+    pub(crate) fn write_at(&self, at: usize, bytes: &[u8]) {
+        let (into, len) = self.range(at, if self.cover.is_some() { bytes.len() } else { 0 });
+        // SAFETY: `range` keeps to this mapping, of which no reference exists, so
+        // that it cannot overlap with `bytes`. The guard answers for lost memory.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), into.cast::<u8>(), len) };
+    }
+
     /// vmsplice(2): the pages themselves go into the pipe.
     pub(crate) fn splice(&self, pipe: impl AsFd, at: usize, len: usize) -> nix::Result<usize> {
         let (from, len) = self.range(at, len);

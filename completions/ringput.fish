@@ -1,0 +1,16 @@
+complete -c ringput -s s -l size -d 'Bytes that a new ring holds' -r -f
+complete -c ringput -l readers -d 'Begin when N readers are there' -r -f
+complete -c ringput -s m -l mode -d 'Permissions of a new ring [default: 0600]' -r -f
+complete -c ringput -s w -l timeout -d 'Wait no longer than this: 2, .5, 1m30s' -r -f
+complete -c ringput -s E -l busy-status -d 'Status instead of 75 and 124' -r -f
+complete -c ringput -l many -d 'Share the stream with other writers of whole records'
+complete -c ringput -l overwrite -d 'Wait for no reader: slow ones lose bytes'
+complete -c ringput -l resume -d 'Go on with a stream, ended or not'
+complete -c ringput -l restart -d 'Begin a stream though the last has no end'
+complete -c ringput -l close -d 'Only mark the end of the stream of --many writers'
+complete -c ringput -l position -d 'Only print how many bytes were committed'
+complete -c ringput -s l -l lines -d 'Commit whole lines alone'
+complete -c ringput -s 0 -l null -d 'The same for records that end with a NUL'
+complete -c ringput -s n -l nonblock -d 'Do not wait: status 75 instead'
+complete -c ringput -s h -l help -d 'Print help'
+complete -c ringput -s V -l version -d 'Print version'

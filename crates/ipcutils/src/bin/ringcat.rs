@@ -1,0 +1,5 @@
+//! See ringcat(1).
+#![cfg_attr(not(test), no_main)]
+#![forbid(unsafe_code)]
+
+libipc::program!(|args| ipcutils::app::main::<ipcutils::tools::ringcat::Args>(env!("CARGO_BIN_NAME"), args));

@@ -1,0 +1,300 @@
+//! The algorithm of a ring, generic over its memory: in a mapping, it is what
+//! the tools run; over loom's atomics, tests/model checks this very code.
+//!
+//! Positions count bytes, never go back and wrap around. The writer announces
+//! how far it may write (LIMIT) before it does, so that what is older than
+//! LIMIT - capacity may be gone and nothing else is, and says how far it has
+//! written (HEAD) after. A reader's slot says how far it has read.
+//!
+//! Every index is loaded once into a local and checked before it is used.
+
+use std::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
+use std::time::Duration;
+
+use super::layout::{CONSUMED, HEAD, LIMIT, Owner, READ, START, STREAM, Stream, WAITING, WRITTEN, owner, position};
+
+/// Words in memory that others share, by their offset.
+pub(super) trait Memory {
+    fn load(&self, at: usize, order: Ordering) -> u64;
+    fn store(&self, at: usize, value: u64, order: Ordering);
+    /// Compare and exchange, with the order on success; whether it was done.
+    fn exchange(&self, at: usize, from: u64, to: u64, order: Ordering) -> bool;
+    fn load32(&self, at: usize, order: Ordering) -> u32;
+    fn store32(&self, at: usize, value: u32, order: Ordering);
+    /// Add 1, wrapping.
+    fn increment32(&self, at: usize, order: Ordering);
+    /// A fence of sequential consistency.
+    fn fence(&self);
+    /// Sleep while the word is `expected`, at most this long.
+    fn sleep(&self, at: usize, expected: u32, timeout: Duration);
+    /// Wake all who sleep on the word.
+    fn wake(&self, at: usize);
+}
+
+/// An index or state that cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Corrupt(pub(super) &'static str);
+
+/// What a reader finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// So many bytes from its position on were written; of a stream that
+    /// overwrites, perhaps more than there are still.
+    Bytes(u64),
+    /// Nothing yet.
+    Nothing,
+    /// The end, marked.
+    Ended,
+    /// Another stream has begun, after all of this one was read.
+    Next(Stream),
+}
+
+/// Who is in the writer's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slowest {
+    /// Bytes that it has not read yet.
+    pub(super) lag: u64,
+    /// Its slot; None if there is no reader.
+    pub(super) slot: Option<usize>,
+}
+
+/// Where a writer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The end of what is committed.
+    pub(super) head: u64,
+    /// Anything before may have been written over, by a writer that died too.
+    pub(super) touched: u64,
+}
+
+/// A ring in some memory.
+#[derive(Debug)]
+pub(super) struct Ring<M> {
+    pub(super) memory: M,
+    /// In bytes, more than 0.
+    pub(super) capacity: u64,
+    /// How many slots there are.
+    pub(super) slots: usize,
+}
+
+/// Whether position `a` is before `b`.
+pub(super) fn before(a: u64, b: u64) -> bool {
+    (a.wrapping_sub(b)).cast_signed() < 0
+}
+
+impl<M: Memory> Ring<M> {
+    pub(super) fn stream(&self) -> Result<Stream, Corrupt> {
+        // Acquire: START, and the last HEAD, of the stream that it tells of; from `begin` and `end`.
+        Stream::decode(self.memory.load(STREAM, Acquire)).ok_or(Corrupt("no such state of a stream"))
+    }
+
+    pub(super) fn owner(&self, slot: usize) -> Result<Owner, Corrupt> {
+        // Acquire: the position and name that were stored before it, by `join`;
+        // what a leaving reader has consumed, by `leave`.
+        Owner::decode(self.memory.load(owner(slot), Acquire)).ok_or(Corrupt("no such state of a reader"))
+    }
+
+    /// The oldest position of the present stream that nothing was written over.
+    pub(super) fn oldest(&self) -> u64 {
+        let limit = self.memory.load(LIMIT, Relaxed);
+        let start = self.memory.load(START, Relaxed);
+        if limit.wrapping_sub(start) <= self.capacity { start } else { limit.wrapping_sub(self.capacity) }
+    }
+
+    // The writer's side.
+
+    /// The reader that has most to read; without one, what nobody has read yet.
+    pub(super) fn slowest(&self, head: u64) -> Result<Slowest, Corrupt> {
+        let mut slowest = None;
+        for slot in 0..self.slots {
+            if self.owner(slot)? == Owner::Free {
+                continue;
+            }
+            // Acquire: the reader has done with what is before its position;
+            // from `consume`.
+            let lag = head.wrapping_sub(self.memory.load(position(slot), Acquire));
+            if slowest.is_none_or(|slowest: Slowest| slowest.lag < lag) {
+                slowest = Some(Slowest { lag, slot: Some(slot) });
+            }
+        }
+        match slowest {
+            Some(slowest) => Ok(slowest),
+            None => {
+                let lag = head.wrapping_sub(self.memory.load(CONSUMED, Relaxed));
+                let sane = lag <= self.capacity;
+                sane.then_some(Slowest { lag, slot: None }).ok_or(Corrupt("more was consumed than was written"))
+            }
+        }
+    }
+
+    /// Room behind `head` that no reader is in the way of. One that lags by more
+    /// than the capacity is about to join, or scribbled: there is none yet.
+    pub(super) fn room(&self, head: u64) -> Result<u64, Corrupt> {
+        Ok(self.capacity.saturating_sub(self.slowest(head)?.lag))
+    }
+
+    /// Where the last writer stopped.
+    pub(super) fn place(&self) -> Result<Place, Corrupt> {
+        let place = Place { head: self.memory.load(HEAD, Acquire), touched: self.memory.load(LIMIT, Relaxed) };
+        let sane = place.touched.wrapping_sub(place.head) <= self.capacity;
+        sane.then_some(place).ok_or(Corrupt("its positions cannot be"))
+    }
+
+    /// Ask for room for `want` bytes behind the head, of which fewer than `least`
+    /// are of no use: how many may be written now. With `overwrite` nobody is
+    /// asked.
+    pub(super) fn announce(&self, place: Place, want: u64, least: u64, overwrite: bool) -> Result<u64, Corrupt> {
+        let Place { head, touched } = place;
+        let want = if overwrite { want.min(self.capacity) } else { self.room(head)?.min(want) };
+        if want < least {
+            return Ok(0);
+        }
+        // LIMIT goes no further than the readers allow, so that one who joins
+        // now is not sent past what nobody has read.
+        let limit = head.wrapping_add(want);
+        self.memory.store(LIMIT, if before(limit, touched) { touched } else { limit }, Relaxed);
+        // Pairs with the fence of `join`: either the new reader sees this LIMIT,
+        // or we see its slot. And with that of `intact`: who sees a byte written
+        // after this sees the LIMIT too.
+        self.memory.fence();
+        if overwrite { Ok(want) } else { Ok(self.room(head)?.min(want)) }
+    }
+
+    /// `len` bytes behind the head are where they belong; the new place.
+    pub(super) fn commit(&self, place: Place, len: u64) -> Place {
+        let head = place.head.wrapping_add(len);
+        // What was announced and not used has not been written over.
+        let touched = if before(place.touched, head) { head } else { place.touched };
+        // Release: the bytes; for Acquire in `look`.
+        self.memory.store(HEAD, head, Release);
+        self.memory.store(LIMIT, touched, Release);
+        self.notify(WRITTEN);
+        Place { head, touched }
+    }
+
+    /// Begin a stream at `head`. No reader joins meanwhile, and each has read all.
+    pub(super) fn begin(&self, head: u64, stream: Stream) {
+        self.memory.store(START, head, Relaxed);
+        self.memory.store(CONSUMED, head, Relaxed);
+        self.memory.store(LIMIT, head, Relaxed);
+        // Release: the above, for `stream`.
+        self.memory.store(STREAM, stream.encode(), Release);
+        self.rouse(WRITTEN);
+    }
+
+    /// Mark the end of a stream, or that it goes on after all.
+    pub(super) fn mark(&self, stream: Stream) {
+        // Release: the last HEAD, for `look`.
+        self.memory.store(STREAM, stream.encode(), Release);
+        self.rouse(WRITTEN);
+    }
+
+    // A reader's side.
+
+    /// Take a slot, the lock of which is held, at the oldest position or at `at`;
+    /// the position, which may be later where the writer was faster.
+    pub(super) fn join(&self, slot: usize, who: Owner, at: Option<u64>, overwrite: bool) -> u64 {
+        let mut wanted = at.unwrap_or_else(|| self.oldest());
+        self.memory.store(position(slot), wanted, Relaxed);
+        // Release: the position and the name, for `owner`.
+        self.memory.store(owner(slot), who.encode(), Release);
+        loop {
+            // Pairs with the fence of `announce`.
+            self.memory.fence();
+            let oldest = self.oldest();
+            // A writer that overwrites does not wait, and neither do we.
+            if overwrite || !before(wanted, oldest) {
+                return wanted;
+            }
+            wanted = oldest;
+            self.memory.store(position(slot), wanted, Release);
+        }
+    }
+
+    /// What there is for a reader at `position` of this generation.
+    pub(super) fn look(&self, position: u64, generation: u32) -> Result<Look, Corrupt> {
+        let first = self.stream()?;
+        // Acquire: the bytes, from `commit`; and the word of the stream that
+        // they belong to, from `begin`, for the second look at it.
+        let head = self.memory.load(HEAD, Acquire);
+        let now = self.stream()?;
+        if now.generation != generation {
+            return Ok(Look::Next(now));
+        }
+        let lag = head.wrapping_sub(position);
+        let most = if now.overwrite { u64::MAX / 2 } else { self.capacity };
+        match lag {
+            0 if first.ended && first.generation == generation => Ok(Look::Ended),
+            0 => Ok(Look::Nothing),
+            lag if lag <= most => Ok(Look::Bytes(lag)),
+            _ => Err(Corrupt("its positions cannot be")),
+        }
+    }
+
+    /// After bytes were copied: from which position on they were not written
+    /// over meanwhile.
+    pub(super) fn intact(&self) -> u64 {
+        // Pairs with the fence of `announce`.
+        self.memory.fence();
+        self.oldest()
+    }
+
+    /// A reader has done with everything before `to`.
+    pub(super) fn consume(&self, slot: usize, to: u64) {
+        // Release: what was read before, for `slowest`.
+        self.memory.store(position(slot), to, Release);
+        self.notify(READ);
+    }
+
+    /// Free a slot, the lock of which is held, of a reader that was at `at`.
+    pub(super) fn leave(&self, slot: usize, at: u64) {
+        loop {
+            let consumed = self.memory.load(CONSUMED, Relaxed);
+            if !before(consumed, at) || self.memory.exchange(CONSUMED, consumed, at, Relaxed) {
+                break;
+            }
+        }
+        // Release: CONSUMED, for `owner`.
+        self.memory.store(owner(slot), Owner::Free.encode(), Release);
+        self.notify(READ);
+    }
+
+    // Waiting.
+
+    /// Wake who waits, if anybody does.
+    pub(super) fn notify(&self, word: usize) {
+        // Pairs with the fence of `wait`: either we see the flag, or the other
+        // sees what was stored before.
+        self.memory.fence();
+        if self.memory.load32(word + WAITING, Relaxed) != 0 {
+            self.memory.store32(word + WAITING, 0, Relaxed);
+            self.rouse(word);
+        }
+    }
+
+    /// Wake all who wait, also those whom one who died on the way did not.
+    fn rouse(&self, word: usize) {
+        // Release: the flag's 0 comes before the 1 of who sees the new number.
+        self.memory.increment32(word, Release);
+        self.memory.wake(word);
+    }
+
+    /// Sleep until the other side notifies, or for `timeout`, unless `ready`
+    /// finds something once it is certain that a notification is not missed.
+    pub(super) fn wait<T, E>(
+        &self,
+        word: usize,
+        timeout: Duration,
+        ready: impl FnOnce() -> Result<Option<T>, E>,
+    ) -> Result<Option<T>, E> {
+        let number = self.memory.load32(word, Acquire);
+        self.memory.store32(word + WAITING, 1, Relaxed);
+        // Pairs with the fence of `notify`.
+        self.memory.fence();
+        let found = ready()?;
+        if found.is_none() {
+            self.memory.sleep(word, number, timeout);
+        }
+        Ok(found)
+    }
+}

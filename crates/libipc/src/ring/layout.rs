@@ -1,0 +1,235 @@
+//! The layout of a ring's object, version 1: man/ipcutils-ring.5 publishes it.
+//!
+//! All numbers are in the machine's own order of bytes; on another the version
+//! is one that nobody knows.
+
+pub(super) use crate::shm::posix::RING_MAGIC as MAGIC;
+
+/// The only version so far.
+pub(super) const VERSION: u32 = 1;
+/// Where the data begin.
+pub(super) const HEADER: usize = 8192;
+/// The constant part at the front: magic, version, header, capacity, first.
+pub(super) const CONSTANT: usize = 32;
+
+// What the writer stores.
+
+/// The end of what is committed.
+pub(super) const HEAD: usize = 64;
+/// The writer may have written anything before this position.
+pub(super) const LIMIT: usize = 72;
+/// The position at which the present stream began.
+pub(super) const START: usize = 80;
+/// The generation and state of the stream: [`Stream`].
+pub(super) const STREAM: usize = 88;
+
+/// A number that is raised to wake who waits for bytes; the word after it is
+/// not 0 if somebody may.
+pub(super) const WRITTEN: usize = 128;
+/// The same for who waits for room.
+pub(super) const READ: usize = 192;
+/// From a number to wake by to its flag.
+pub(super) const WAITING: usize = 4;
+/// Up to here readers that have left had read.
+pub(super) const CONSUMED: usize = 256;
+
+/// The slots of readers: owner, position, name.
+pub(super) const SLOTS: usize = 4096;
+/// How many.
+pub(super) const COUNT: usize = 64;
+pub(super) const SLOT: usize = 64;
+const POSITION: usize = 8;
+const NAME: usize = 16;
+/// The longest name of a reader in bytes.
+pub(super) const LONGEST_NAME: usize = SLOT - NAME;
+
+/// Where a slot's owner is.
+pub(super) fn owner(slot: usize) -> usize {
+    SLOTS + slot * SLOT
+}
+
+/// Where a slot's position is.
+pub(super) fn position(slot: usize) -> usize {
+    owner(slot) + POSITION
+}
+
+/// Where each eight bytes of a slot's name are.
+pub(super) fn name(slot: usize) -> impl Iterator<Item = usize> {
+    (owner(slot) + NAME..owner(slot) + SLOT).step_by(8)
+}
+
+/// The bytes that are locked, far behind the content of any object.
+pub(super) mod lock {
+    use crate::ofd::Bytes;
+
+    const BASE: i64 = 1 << 62;
+    /// Held by the writer; shared by writers of `--many`.
+    pub(in crate::ring) const WRITER: Bytes = Bytes::at(BASE);
+    /// Held by one of many writers while it appends.
+    pub(in crate::ring) const APPEND: Bytes = Bytes::at(BASE + 1);
+    /// Held while slots are given out and while a stream begins.
+    pub(in crate::ring) const SLOTS: Bytes = Bytes::at(BASE + 2);
+    /// What is before, and after, the writer's.
+    pub(in crate::ring) const BUT_WRITER: [Bytes; 2] =
+        [Bytes { start: 0, len: BASE }, Bytes { start: BASE + 1, len: 0 }];
+
+    /// Held by the reader in a slot.
+    pub(in crate::ring) fn reader(slot: usize) -> Bytes {
+        Bytes::at(BASE + 16 + slot as i64)
+    }
+}
+
+/// Whether, and how, bytes are being written: four letters in the low bytes, of
+/// which no flip of a bit makes another valid one, and the generation above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stream {
+    /// 1 for the first, and so on.
+    pub(super) generation: u32,
+    /// Its end was marked.
+    pub(super) ended: bool,
+    /// Any number of writers append to it.
+    pub(super) many: bool,
+    /// The writer waits for nobody.
+    pub(super) overwrite: bool,
+    /// The one before had no end.
+    pub(super) died_before: bool,
+}
+
+impl Stream {
+    pub(super) fn decode(word: u64) -> Option<Self> {
+        let [state, writers, policy, before] = (word as u32).to_le_bytes();
+        let choose = |letter, no, yes| (letter == no || letter == yes).then_some(letter == yes);
+        Some(Stream {
+            generation: (word >> 32) as u32,
+            ended: choose(state, b'o', b'e')?,
+            many: choose(writers, b'1', b'm')?,
+            overwrite: choose(policy, b'w', b'l')?,
+            died_before: choose(before, b'e', b'x')?,
+        })
+    }
+
+    pub(super) fn encode(self) -> u64 {
+        let choose = |is, no, yes| if is { yes } else { no };
+        let letters = [
+            choose(self.ended, b'o', b'e'),
+            choose(self.many, b'1', b'm'),
+            choose(self.overwrite, b'w', b'l'),
+            choose(self.died_before, b'e', b'x'),
+        ];
+        u64::from(self.generation) << 32 | u64::from(u32::from_le_bytes(letters))
+    }
+}
+
+/// Who has a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// Nobody.
+    Free,
+    /// A reader of this generation, which holds the slot's lock or is dead.
+    Anonymous(u32),
+    /// The same, which keeps the slot while it is away.
+    Named(u32),
+}
+
+impl Owner {
+    const ANONYMOUS: u32 = u32::from_le_bytes(*b"anon");
+    const NAMED: u32 = u32::from_le_bytes(*b"name");
+
+    pub(super) fn decode(word: u64) -> Option<Self> {
+        let generation = (word >> 32) as u32;
+        match word as u32 {
+            0 if generation == 0 => Some(Owner::Free),
+            Self::ANONYMOUS => Some(Owner::Anonymous(generation)),
+            Self::NAMED => Some(Owner::Named(generation)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn encode(self) -> u64 {
+        let (generation, letters) = match self {
+            Owner::Free => (0, 0),
+            Owner::Anonymous(generation) => (generation, Self::ANONYMOUS),
+            Owner::Named(generation) => (generation, Self::NAMED),
+        };
+        u64::from(generation) << 32 | u64::from(letters)
+    }
+
+    /// The stream that it reads.
+    pub(super) fn generation(self) -> Option<u32> {
+        match self {
+            Owner::Free => None,
+            Owner::Anonymous(generation) | Owner::Named(generation) => Some(generation),
+        }
+    }
+
+    /// The same owner, reading another stream.
+    pub(super) fn in_generation(self, generation: u32) -> Self {
+        match self {
+            Owner::Free => Owner::Free,
+            Owner::Anonymous(_) => Owner::Anonymous(generation),
+            Owner::Named(_) => Owner::Named(generation),
+        }
+    }
+}
+
+/// The first page of a new ring, whose first stream is open and empty.
+pub(super) fn new_header(capacity: u64, stream: Stream) -> Vec<u8> {
+    let mut header = vec![0; SLOTS];
+    let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, &MAGIC);
+    put(8, &VERSION.to_ne_bytes());
+    put(12, &(HEADER as u32).to_ne_bytes());
+    put(16, &capacity.to_ne_bytes());
+    put(STREAM, &stream.encode().to_ne_bytes());
+    header
+}
+
+/// What never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Constant {
+    pub(super) capacity: u64,
+    /// The position of the first byte of the data area, when they were new.
+    pub(super) first: u64,
+}
+
+/// Take the constant part apart; what is wrong with it.
+pub(super) fn read_constant(bytes: &[u8; CONSTANT], size: u64) -> Result<Constant, &'static str> {
+    let long = |at: usize| u64::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]));
+    let word = |at: usize| u32::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]));
+    if bytes[..8] != MAGIC {
+        return Err("is no ring");
+    }
+    if word(8) != VERSION {
+        return Err("is a ring of another version or machine");
+    }
+    let capacity = long(16);
+    let end = capacity.checked_add(HEADER as u64);
+    if word(12) as usize != HEADER || capacity == 0 || end.is_none_or(|end| end > size || isize::try_from(end).is_err())
+    {
+        return Err("is corrupt: its sizes cannot be");
+    }
+    Ok(Constant { capacity, first: long(24) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k14_no_flipped_bit_makes_another_valid_state() {
+        for letters in 0..16 {
+            let bit = |n| letters >> n & 1 != 0;
+            let stream = Stream { generation: 7, ended: bit(0), many: bit(1), overwrite: bit(2), died_before: bit(3) };
+            assert_eq!(Stream::decode(stream.encode()), Some(stream));
+            for flip in 0..32 {
+                assert_eq!(Stream::decode(stream.encode() ^ 1 << flip), None, "{stream:?} {flip}");
+            }
+        }
+        for owner in [Owner::Free, Owner::Anonymous(3), Owner::Named(u32::MAX)] {
+            assert_eq!(Owner::decode(owner.encode()), Some(owner));
+            for flip in 0..32 {
+                assert_eq!(Owner::decode(owner.encode() ^ 1 << flip), None, "{owner:?} {flip}");
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What there is in a ring, for whoever may read its object.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use super::algorithm::Memory;
+use super::handle::Handle;
+use super::layout::{HEAD, Owner, START, lock, position};
+use crate::address::Address;
+use crate::entry::Access;
+use crate::error::Result;
+use crate::ofd::Bytes;
+
+/// The state of a ring's present stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// It has a writer.
+    Live,
+    /// It has no writer and no end, and waits for one of many writers.
+    Open,
+    /// Its end was marked.
+    Ended,
+    /// Its writer died before the end.
+    Died,
+}
+
+impl Condition {
+    /// In a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Condition::Live => "live",
+            Condition::Open => "open",
+            Condition::Ended => "ended",
+            Condition::Died => "died",
+        }
+    }
+}
+
+/// A reader of a ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// The name that keeps its position.
+    pub name: Option<OsString>,
+    /// Whether there is such a process now; a name may be away.
+    pub live: bool,
+    /// Bytes of the stream that it has read.
+    pub position: u64,
+    /// Bytes that were committed and that it has not read; more than the
+    /// capacity where it was overrun.
+    pub lag: u64,
+}
+
+/// A ring at one moment. It may be in use: the parts are of about the same one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Bytes that it holds.
+    pub capacity: u64,
+    /// 1 for its first stream, and so on.
+    pub generation: u32,
+    /// Its writer.
+    pub writer: Condition,
+    /// Whether any number of writers append to it.
+    pub many: bool,
+    /// Whether its writer waits for no reader.
+    pub overwrite: bool,
+    /// Bytes of the stream that were committed.
+    pub position: u64,
+    /// The oldest of them that is surely there.
+    pub oldest: u64,
+    /// Its readers, but for dead ones without a name.
+    pub readers: Vec<Attached>,
+    /// Whether nobody has to do with it any more: its writer died, no process
+    /// uses it, and no name waits.
+    pub orphan: bool,
+}
+
+impl Status {
+    /// Look at a ring; read permission is enough.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Unexpected`] if it is no ring, or corrupt.
+    pub fn of(address: &Address) -> Result<Self> {
+        let handle = Handle::open(super::entry(address)?, Access::Read)?;
+        let ring = &handle.ring;
+        let corrupt = |corrupt| handle.corrupt(corrupt);
+        // Before the stream's state: a writer lets go after it has stored that.
+        let held = handle.is_held(lock::WRITER)?;
+        let stream = ring.stream().map_err(corrupt)?;
+        let writer = match (stream.ended, stream.many) {
+            (true, _) => Condition::Ended,
+            (false, _) if held => Condition::Live,
+            (false, true) => Condition::Open,
+            (false, false) => Condition::Died,
+        };
+        let start = ring.memory.load(START, Relaxed);
+        let mut readers = Vec::new();
+        for slot in 0..ring.slots {
+            let owner = ring.owner(slot).map_err(corrupt)?;
+            let live = owner != Owner::Free && handle.is_held(lock::reader(slot))?;
+            let name = matches!(owner, Owner::Named(_)).then(|| OsString::from_vec(handle.reader_name(slot)));
+            if owner != Owner::Free && (live || name.is_some()) {
+                let at = ring.memory.load(position(slot), Relaxed);
+                // Who has not moved on to this stream has read none of it.
+                let read = if super::algorithm::before(at, start) { 0 } else { at.wrapping_sub(start) };
+                let lag = ring.memory.load(HEAD, Relaxed).wrapping_sub(at);
+                readers.push(Attached { name, live, position: read, lag });
+            }
+        }
+        let orphan = writer == Condition::Died && readers.is_empty() && !handle.is_held(Bytes::ALL)?;
+        // Loaded before the head: it is never after it.
+        let oldest = ring.oldest().wrapping_sub(start);
+        let position = ring.memory.load(HEAD, Acquire).wrapping_sub(start);
+        // Memory that is gone reads as zeroes, which are no state, or were not
+        // when it was looked at.
+        handle.check_memory()?;
+        Ok(Status {
+            capacity: ring.capacity,
+            generation: stream.generation,
+            writer,
+            many: stream.many,
+            overwrite: stream.overwrite,
+            position,
+            oldest,
+            readers,
+            orphan,
+        })
+    }
+}

@@ -1,0 +1,467 @@
+//! The writer's end: making a ring, beginning its streams, filling it.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering::Relaxed;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::uio::pread;
+use nix::unistd::{Whence, lseek};
+
+use super::algorithm::{Corrupt, Memory, Place};
+use super::handle::{Handle, STEP as LONGEST_SLEEP};
+use super::layout::{HEAD, HEADER, LIMIT, Owner, READ, START, Stream, lock, new_header, owner, position};
+use crate::address::Address;
+use crate::copy::{CopyError, STEP, Watch};
+use crate::draft::Replace;
+use crate::entry::{Access, Entry, Object};
+use crate::error::{Error, ErrorKind, Result};
+use crate::mode::Mode;
+use crate::ofd::{Hold, try_lock, unlock};
+use crate::shm::{self, Input};
+use crate::text::printable;
+use crate::wait::{Limit, Patience};
+
+/// What to do with a stream that has no end, or that has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// A new stream, but for one without an end: [`ErrorKind::PeerDied`].
+    New,
+    /// Go on where the last writer stopped.
+    Resume,
+    /// A new stream, whatever became of the last.
+    Restart,
+}
+
+/// How to write.
+#[derive(Clone, Copy, Debug)]
+pub struct Write {
+    /// Bytes that a new ring holds.
+    pub capacity: u64,
+    /// Its permission bits before the umask.
+    pub mode: Mode,
+    /// Where to begin.
+    pub begin: Begin,
+    /// Share the stream with other writers of that kind.
+    pub many: bool,
+    /// Wait for no reader.
+    pub overwrite: bool,
+}
+
+/// The writer of a ring, or one of many. Dropping it without [`Writer::end`] is
+/// what a death is.
+#[derive(Debug)]
+pub struct Writer {
+    handle: Handle,
+    stream: Stream,
+    place: Place,
+}
+
+impl Writer {
+    /// Open the ring, or make it, and become its writer; begin a stream.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] and [`ErrorKind::TimedOut`] while there is another
+    /// writer, or readers have not read the last stream; [`ErrorKind::PeerDied`]
+    /// if that has no end.
+    pub fn open(address: &Address, how: &Write, patience: &mut Patience) -> Result<Self> {
+        loop {
+            match Handle::open(super::entry(address)?, Access::Write) {
+                Ok(handle) => return Self::take(handle, how, patience),
+                Err(error) if error.kind == ErrorKind::Missing => {}
+                Err(error) => return Err(error),
+            }
+            match create(super::entry(address)?, how) {
+                Ok(handle) => {
+                    let (stream, place) = (decoded(&handle)?, placed(&handle)?);
+                    return Ok(Writer { handle, stream, place });
+                }
+                // Another was faster.
+                Err(error) if error.kind == ErrorKind::Exists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn take(handle: Handle, how: &Write, patience: &mut Patience) -> Result<Self> {
+        lock_writer(&handle, if how.many { Hold::Shared } else { Hold::Exclusive }, patience)?;
+        let (stream, place) = (decoded(&handle)?, placed(&handle)?);
+        let mut writer = Writer { handle, stream, place };
+        if how.many {
+            writer.lock_append(patience)?;
+        }
+        let entered = writer.enter(how, patience);
+        writer.handle.unlock(lock::APPEND);
+        entered.map(|()| writer)
+    }
+
+    /// Decide what becomes of the stream that is there.
+    fn enter(&mut self, how: &Write, patience: &mut Patience) -> Result<()> {
+        self.handle.check()?;
+        let now = self.stream;
+        let goes_on = how.begin == Begin::Resume || !now.ended && now.many && how.many && how.begin == Begin::New;
+        if goes_on {
+            if how.overwrite && !now.overwrite {
+                let what = "its stream was begun without --overwrite";
+                return Err(Error::new(ErrorKind::Failure, self.handle.shown(), what));
+            }
+            self.stream = Stream { ended: false, many: how.many, ..now };
+            if how.begin == Begin::Resume {
+                self.handle.ring.mark(self.stream);
+            }
+            return Ok(());
+        }
+        if !now.ended && how.begin == Begin::New {
+            let what = if now.many { "the stream of its --many writers has no end" } else { "its last writer died" };
+            let mend = format!("--resume goes on after byte {}, --restart begins anew", self.position());
+            return Err(Error::new(ErrorKind::PeerDied, self.handle.shown(), what).mend(mend));
+        }
+        self.stream = Stream {
+            generation: now.generation.wrapping_add(1),
+            ended: false,
+            many: how.many,
+            overwrite: how.overwrite,
+            died_before: !now.ended,
+        };
+        self.begin(now, patience)
+    }
+
+    /// Begin the next stream once the last was read.
+    fn begin(&mut self, last: Stream, patience: &mut Patience) -> Result<()> {
+        let (handle, head, stream) = (&self.handle, self.place.head, self.stream);
+        let busy = || format!("its last stream is still read{}", who_is_behind(handle, head, true));
+        handle.wait(READ, patience, busy, || {
+            // So that nobody joins in between.
+            let mut briefly = Patience::new(Limit::Within(LONGEST_SLEEP));
+            let begun = handle.with_slots(&mut briefly, || {
+                let read = all_read(handle, head, last.generation, stream.generation)?;
+                if read {
+                    handle.ring.begin(head, stream);
+                }
+                Ok(read.then_some(()))
+            });
+            match begun {
+                Err(error) if error.kind == ErrorKind::TimedOut => Ok(None),
+                other => other,
+            }
+        })?;
+        self.place.touched = head;
+        Ok(())
+    }
+
+    /// How many bytes of the stream were committed.
+    pub fn position(&self) -> u64 {
+        self.place.head.wrapping_sub(self.handle.ring.memory.load(START, Relaxed))
+    }
+
+    /// The most that one record can have.
+    pub fn capacity(&self) -> u64 {
+        self.handle.ring.capacity
+    }
+
+    /// Wait until so many readers are there.
+    pub fn wait_for_readers(&self, count: usize, patience: &mut Patience) -> Result<()> {
+        let handle = &self.handle;
+        handle.wait(
+            READ,
+            patience,
+            || format!("has fewer than {count} readers"),
+            || {
+                let mut live = 0;
+                for slot in 0..handle.ring.slots {
+                    let owner = handle.ring.owner(slot).map_err(|corrupt| handle.corrupt(corrupt))?;
+                    live += usize::from(owner != Owner::Free && handle.is_held(lock::reader(slot))?);
+                }
+                Ok((live >= count).then_some(()))
+            },
+        )
+    }
+
+    /// Copy the input into the ring until its end. What one read(2) gave is
+    /// committed at once.
+    pub fn copy_from(&mut self, input: &Input<'_>, patience: &mut Patience) -> Result<()> {
+        let fd = input.fd();
+        // Readers are at work on one part while we fill another.
+        let step = (STEP as u64).min(self.capacity() / 4).max(1);
+        loop {
+            self.wait_for_input(fd)?;
+            let Some(room) = self.wait_for_room(step, 1, patience, || at_end(fd))? else { return Ok(()) };
+            let (at, len) = self.handle.piece(self.place.head, room);
+            let region = &self.handle.ring.memory.0;
+            let failed = |errno| if errno == Errno::EFAULT { CopyError::Write(errno) } else { CopyError::Read(errno) };
+            let read = Watch::default().retry(fd, PollFlags::POLLIN, failed, || region.fill(fd, at, len));
+            match read {
+                Ok(0) => return Ok(()),
+                Ok(n) => self.place = self.handle.ring.commit(self.place, n as u64),
+                Err(CopyError::Write(_)) => return Err(self.handle.lost()),
+                Err(error) => {
+                    return Err(shm::copy_failed(error, input.shown(), |errno| {
+                        Error::errno(self.handle.shown(), errno)
+                    }));
+                }
+            }
+        }
+    }
+
+    /// Wait until there is input, or its end, while the ring is there.
+    pub fn wait_for_input(&self, fd: BorrowedFd<'_>) -> Result<()> {
+        loop {
+            let step = PollTimeout::try_from(LONGEST_SLEEP).unwrap_or(PollTimeout::MAX);
+            if poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], step) != Ok(0) {
+                return Ok(());
+            }
+            self.handle.check()?;
+            self.check_stream()?;
+        }
+    }
+
+    /// Append whole records, which end with the byte `end`, but perhaps the last:
+    /// each is there for readers entirely or not at all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoRoom`] for a record longer than the ring.
+    pub fn append(&mut self, records: &[u8], end: u8, patience: &mut Patience) -> Result<()> {
+        let mut rest = records;
+        while !rest.is_empty() {
+            if self.stream.many {
+                self.lock_append(patience)?;
+            }
+            let appended = self.append_some(rest, end, patience);
+            if self.stream.many {
+                self.handle.unlock(lock::APPEND);
+            }
+            rest = &rest[appended?..];
+        }
+        Ok(())
+    }
+
+    /// Append at least one of the records; their length.
+    fn append_some(&mut self, records: &[u8], end: u8, patience: &mut Patience) -> Result<usize> {
+        let capacity = self.capacity();
+        let first = records.iter().position(|&byte| byte == end).map_or(records.len(), |at| at + 1) as u64;
+        if first > capacity {
+            let what = format!("a record is longer than the ring, which holds {capacity} bytes");
+            return Err(Error::new(ErrorKind::NoRoom, self.handle.shown(), what).mend("make a larger ring with -s"));
+        }
+        let want = (records.len() as u64).min((capacity / 4).max(first));
+        let room = self.wait_for_room(want, first, patience, || false)?.unwrap_or(0) as usize;
+        let len = if room == records.len() {
+            room
+        } else {
+            records[..room].iter().rposition(|&byte| byte == end).map_or(0, |at| at + 1)
+        };
+        let mut done = 0;
+        while done < len {
+            let (at, n) = self.handle.piece(self.place.head.wrapping_add(done as u64), (len - done) as u64);
+            self.handle.ring.memory.0.write_at(at, &records[done..done + n]);
+            done += n;
+        }
+        if self.handle.ring.memory.0.struck() {
+            return Err(self.handle.lost());
+        }
+        self.place = self.handle.ring.commit(self.place, len as u64);
+        Ok(len)
+    }
+
+    /// Become the one of many writers that appends, where the last one stopped.
+    fn lock_append(&mut self, patience: &mut Patience) -> Result<()> {
+        self.handle.lock(Hold::Exclusive, lock::APPEND, "another writer appends to it", patience)?;
+        self.check_stream()?;
+        self.place = placed(&self.handle)?;
+        Ok(())
+    }
+
+    /// That the stream is the one that we write.
+    fn check_stream(&self) -> Result<()> {
+        let now = decoded(&self.handle)?;
+        if now == self.stream {
+            return Ok(());
+        }
+        if self.stream.many && (now.ended || now.generation != self.stream.generation) {
+            return Err(Error::new(ErrorKind::Gone, self.handle.shown(), "its stream was closed meanwhile"));
+        }
+        Err(self.handle.corrupt(Corrupt("its state was written by another")))
+    }
+
+    /// Wait for room for at most `want` bytes and no fewer than `least`: how many.
+    /// None if `at_end` says so, which is asked while there is none.
+    fn wait_for_room(
+        &self,
+        want: u64,
+        least: u64,
+        patience: &mut Patience,
+        at_end: impl Fn() -> bool,
+    ) -> Result<Option<u64>> {
+        let (handle, place, overwrite) = (&self.handle, self.place, self.stream.overwrite);
+        let ring = &handle.ring;
+        let announce = || ring.announce(place, want, least, overwrite).map_err(|corrupt| handle.corrupt(corrupt));
+        let room = announce()?;
+        if room >= least {
+            return Ok(Some(room));
+        }
+        let busy = || format!("is full{}", who_is_behind(handle, place.head, false));
+        handle.wait(READ, patience, busy, || {
+            loop {
+                let room = announce()?;
+                if room >= least {
+                    return Ok(Some(Some(room)));
+                }
+                if at_end() {
+                    return Ok(Some(None));
+                }
+                // Whose words were changed waits in vain.
+                let words = (ring.memory.load(HEAD, Relaxed), ring.memory.load(LIMIT, Relaxed));
+                let sane = words.0 == place.head && words.1.wrapping_sub(words.0) <= ring.capacity;
+                if !sane {
+                    return Err(handle.corrupt(Corrupt("its positions were written by another")));
+                }
+                self.check_stream()?;
+                let slowest = ring.slowest(place.head).map_err(|corrupt| handle.corrupt(corrupt))?;
+                let Some(slot) = slowest.slot else { return Ok(None) };
+                let moved = || ring.slowest(place.head) != Ok(slowest);
+                if handle.sweep(slot)?.is_none() || !moved() {
+                    return Ok(None);
+                }
+            }
+        })
+    }
+
+    /// That the ring is what its name means, and the stream the one that was
+    /// begun: before its end, after which anybody may remove it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Gone`]: nobody will read what was written.
+    pub fn check(&self) -> Result<()> {
+        self.handle.check()?;
+        if self.stream.many { Ok(()) } else { self.check_stream() }
+    }
+
+    /// Mark the end of the stream; one of many writers leaves it open.
+    pub fn end(self) {
+        if !self.stream.many {
+            self.handle.ring.mark(Stream { ended: true, ..self.stream });
+        }
+    }
+}
+
+/// Mark the end of a stream that has no writer, or many.
+///
+/// # Errors
+/// [`ErrorKind::Busy`] and [`ErrorKind::TimedOut`] while it has a single writer.
+pub fn close(address: &Address, patience: &mut Patience) -> Result<()> {
+    let handle = Handle::open(super::entry(address)?, Access::Write)?;
+    lock_writer(&handle, Hold::Shared, patience)?;
+    handle.lock(Hold::Exclusive, lock::APPEND, "another writer appends to it", patience)?;
+    handle.check()?;
+    let stream = decoded(&handle)?;
+    if !stream.ended {
+        handle.ring.mark(Stream { ended: true, ..stream });
+    }
+    Ok(())
+}
+
+fn lock_writer(handle: &Handle, hold: Hold, patience: &mut Patience) -> Result<()> {
+    handle.lock(hold, lock::WRITER, "has a writer already", patience)
+}
+
+fn decoded(handle: &Handle) -> Result<Stream> {
+    handle.ring.stream().map_err(|corrupt| handle.corrupt(corrupt))
+}
+
+fn placed(handle: &Handle) -> Result<Place> {
+    handle.ring.place().map_err(|corrupt| handle.corrupt(corrupt))
+}
+
+/// Make a ring, whose writer we are from the moment that it has a name.
+fn create(entry: Entry, how: &Write) -> Result<Handle> {
+    shm::posix::check_name(&entry)?;
+    let failed = |errno| entry.errno(errno);
+    let stream = Stream { generation: 1, ended: false, many: how.many, overwrite: how.overwrite, died_before: false };
+    let size = how.capacity.checked_add(HEADER as u64).ok_or_else(|| failed(Errno::EFBIG))?;
+    let draft = entry.draft(how.mode)?;
+    let make = || {
+        // Reserved: memory that cannot be had must not be missed later.
+        if !shm::posix::reserve(draft.file().as_fd(), 0, size, true)? {
+            nix::unistd::ftruncate(draft.file(), i64::try_from(size).map_err(|_| Errno::EFBIG)?)?;
+        }
+        let errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
+        draft.file().write_all_at(&new_header(how.capacity, stream), 0).map_err(errno)?;
+        try_lock(draft.file(), if how.many { Hold::Shared } else { Hold::Exclusive }, lock::WRITER)?;
+        Object::of(draft.file().try_clone().map_err(errno)?)
+    };
+    let object = match make() {
+        Ok(object) => object,
+        Err(errno) => {
+            // What was reserved counts as used: give it back before looking.
+            let _ = nix::unistd::ftruncate(draft.file(), 0);
+            draft.abandon();
+            return Err(failed(errno));
+        }
+    };
+    draft.publish(Replace::Never, |_| Ok(()))?;
+    // A draft that had a temporary name was locked as a whole.
+    for bytes in lock::BUT_WRITER {
+        let _ = unlock(object.file(), bytes);
+    }
+    Handle::of(entry, object, Access::Write)
+}
+
+/// Whether every reader has read the stream up to `head`. Names that are away
+/// and have move on to the next stream.
+fn all_read(handle: &Handle, head: u64, last: u32, next: u32) -> Result<bool> {
+    let ring = &handle.ring;
+    let mut all = true;
+    for slot in 0..ring.slots {
+        let who = ring.owner(slot).map_err(|corrupt| handle.corrupt(corrupt))?;
+        if who == Owner::Free {
+            continue;
+        }
+        // Acquire: it has done with what it read, from `consume`.
+        let read = |who: Owner| {
+            who.generation() == Some(last)
+                && ring.memory.load(position(slot), std::sync::atomic::Ordering::Acquire) == head
+        };
+        match handle.sweep(slot)? {
+            // It lives.
+            None => all &= read(who),
+            Some(Owner::Named(_)) if !read(who) => all = false,
+            Some(who @ Owner::Named(_)) => {
+                // Nobody joins meanwhile: the table is locked.
+                ring.memory.store(owner(slot), who.in_generation(next).encode(), Relaxed);
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(all)
+}
+
+/// For a message: the reader that is waited for. `last` if it is for the end of
+/// the last stream.
+fn who_is_behind(handle: &Handle, head: u64, last: bool) -> String {
+    let slowest = handle.ring.slowest(head);
+    let Ok(slot) = slowest.map(|slowest| slowest.slot) else { return String::new() };
+    let Some(slot) = slot else { return if last { String::new() } else { ", and it has no reader".to_owned() } };
+    let name = handle.reader_name(slot);
+    let named = matches!(handle.ring.owner(slot), Ok(Owner::Named(_)));
+    match handle.is_held(lock::reader(slot)) {
+        Ok(false) if named => {
+            let name = printable(std::os::unix::ffi::OsStrExt::from_bytes(&name));
+            format!(", and the reader {name} is away (ringcat --as {name} reads on, --forget {name} gives it up)")
+        }
+        _ => ", and a reader is slow".to_owned(),
+    }
+}
+
+/// Whether the input is at its end, as far as that can be told without taking
+/// anything from it.
+fn at_end(fd: BorrowedFd<'_>) -> bool {
+    match lseek(fd, 0, Whence::SeekCur) {
+        Ok(at) => pread(fd, &mut [0], at) == Ok(0),
+        Err(_) => {
+            let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+            let polled = poll(&mut fds, PollTimeout::ZERO);
+            polled.is_ok() && fds[0].revents().is_some_and(|events| events == PollFlags::POLLHUP)
+        }
+    }
+}
