@@ -1,1 +1,166 @@
+//! ringcat: where readers begin, how they end, and who reads beside them.
 
+use nix::sys::signal::Signal;
+
+use crate::ringput::{cat, died, ends, position, put, status};
+use crate::util::{Test, noise, rounds, wait_until};
+
+mod foreign;
+mod hostile;
+mod killed;
+
+#[test]
+fn k13_where_a_late_reader_begins() {
+    let t = Test::new();
+    let r = t.name("r");
+    let input = noise(13, 6000);
+    put(&t, &["-s", "4096", &r], "").run().ok();
+    let first = cat(&t, &["-f", "--count", "6000", &r]).spawn();
+    wait_until("it is there", || status(&t, &r, "reader").contains("live"));
+    let mut writer = t.cmd("ringput").args([&r]).spawn_open();
+    writer.write(&input);
+    assert!(first.output().ok() == input);
+    wait_until("all is committed", || position(&t, &r) == 6000);
+    let newest = cat(&t, &["--from", "newest", &r]).spawn();
+    wait_until("it is there", || status(&t, &r, "reader").contains("live position=6000 lag=0"));
+    writer.write(b"end");
+    writer.output().ok();
+    assert_eq!(newest.output().ok(), b"end");
+    let oldest: usize = status(&t, &r, "oldest").parse().unwrap();
+    let whole = [&input[..], b"end"].concat();
+    assert!(cat(&t, &["--from", "oldest", &r]).run().ok() == whole[oldest..]);
+    assert_eq!(oldest, 6003 - 4096, "nothing but what was written over is gone");
+    assert!(cat(&t, &["--from", "5000", &r]).run().ok() == whole[5000..]);
+    assert_eq!(cat(&t, &["--from", "6003", &r]).run().ok(), b"");
+    cat(&t, &["--from", "6004", &r]).run().says(1, "position 6004 is past the end, 6003 bytes were committed");
+    cat(&t, &["--from", "1", &r]).run().says(1, "position 1 is no longer there, the oldest is 1907");
+    cat(&t, &["--from", "middle", &r]).run().says(2, "is no position");
+}
+
+#[test]
+fn lines_and_counts() {
+    let t = Test::new();
+    let r = t.name("r");
+    put(&t, &[&r], "one\ntwo\n\nlast").run().ok();
+    assert_eq!(cat(&t, &["-l", &r]).run().ok(), b"one\ntwo\n\nlast");
+    for (count, expected) in [("0", ""), ("1", "one\n"), ("3", "one\ntwo\n\n"), ("4", "one\ntwo\n\nlast")] {
+        assert_eq!(cat(&t, &["-l", "--count", count, &r]).run().ok(), expected.as_bytes());
+    }
+    assert_eq!(cat(&t, &["--count", "6", &r]).run().ok(), b"one\ntw");
+    // A part of a line is not the end of it, unless the stream's end was marked.
+    died(&t, &t.name("d"), b"whole\npart", &[]);
+    assert_eq!(ends(cat(&t, &["-l", "--as", "x", &t.name("d")]).run(), 7, "died"), b"whole\n");
+    put(&t, &["--resume", &t.name("d")], " two\n").run().ok();
+    assert_eq!(cat(&t, &["-l", "--as", "x", &t.name("d")]).run().ok(), b"part two\n");
+    // One longer than the ring is passed on; so is one that the writer must wait behind.
+    let long = "x".repeat(10_000) + "\nshort\n";
+    let reader = cat(&t, &["-l", "--wait", &t.name("l")]).spawn();
+    put(&t, &["-s", "4096", &t.name("l")], long.clone()).run().ok();
+    assert_eq!(reader.output().ok(), long.as_bytes());
+    let records = [vec![b'x'; 1500], vec![0], vec![b'y'; 3000], vec![0]].concat();
+    let reader = cat(&t, &["-l", "--wait", &t.name("m")]).spawn();
+    put(&t, &["-0", "-s", "4096", &t.name("m")], records.clone()).run().ok();
+    assert!(reader.output().ok() == records);
+}
+
+#[test]
+fn k3_a_name_goes_on_where_it_was() {
+    let t = Test::new();
+    let r = t.name("r");
+    put(&t, &[&r], "abcdef").run().ok();
+    for (count, expected) in [("2", "ab"), ("3", "cde"), ("1", "f")] {
+        assert_eq!(cat(&t, &["--as", "n\n", "--count", count, &r]).run().ok(), expected.as_bytes());
+    }
+    assert_eq!(cat(&t, &["--as", "n\n", &r]).run().ok(), b"");
+    assert_eq!(status(&t, &r, "reader"), "away position=6 lag=0 name=n\\x0a");
+    let reader = cat(&t, &["-f", "--as", "n\n", &r]).spawn();
+    wait_until("it is there", || status(&t, &r, "reader").starts_with("live"));
+    cat(&t, &["--as", "n\n", &r]).run().says(75, "is being read as n\\x0a");
+    cat(&t, &["-E", "9", "--as", "n\n", &r]).run().fails(9);
+    for name in ["", &"x".repeat(49)] {
+        cat(&t, &["--as", name, &r]).run().says(2, "1 to 48 bytes");
+    }
+    cat(&t, &["--count", "0", "--as", &"x".repeat(48), &r]).run().ok();
+    drop(reader);
+    let json = cat(&t, &["--status", "-J", &r]).run().text();
+    assert!(json.contains(r#"{"name":"n\\x0a","live":false,"position":6,"lag":0}"#), "{json}");
+}
+
+#[test]
+fn k6_k8_slots_of_the_dead_are_used_again_and_then_there_are_none() {
+    let t = Test::new();
+    let r = t.name("r");
+    put(&t, &[&r], "x").run().ok();
+    let readers: Vec<_> = (0..64).map(|_| cat(&t, &["-f", &r]).spawn()).collect();
+    wait_until("all are there", || status(&t, &r, "reader").lines().count() == 64);
+    cat(&t, &[&r]).run().says(9, "has 64 readers, and no slot for another");
+    for reader in readers {
+        reader.kill(Signal::SIGKILL);
+        // Not waited for: a zombie is dead.
+        std::mem::forget(reader);
+    }
+    wait_until("they are dead", || status(&t, &r, "reader").is_empty());
+    assert_eq!(cat(&t, &[&r]).run().ok(), b"x");
+    for i in 0..64 {
+        cat(&t, &["--as", &i.to_string(), &r]).run().ok();
+    }
+    cat(&t, &[&r]).run().says(9, "has 64 readers");
+    cat(&t, &["--as", "7", &r]).run().ok();
+    cat(&t, &["--forget", "7", &r]).run().ok();
+    assert_eq!(cat(&t, &[&r]).run().ok(), b"x");
+}
+
+#[test]
+fn k5_a_stopped_reader_is_not_dead() {
+    let t = Test::new();
+    let r = t.name("r");
+    put(&t, &["-s", "4096", &r], "").run().ok();
+    let reader = cat(&t, &["-f", "--count", "20000", &r]).spawn();
+    wait_until("it is there", || status(&t, &r, "reader").contains("live"));
+    reader.kill(Signal::SIGSTOP);
+    wait_until("it is stopped", || reader.state() == 'T');
+    let input = noise(5, 20_000);
+    put(&t, &["-w", ".2", &r], input.clone()).run().says(124, "is full, and a reader is slow");
+    reader.kill(Signal::SIGCONT);
+    put(&t, &["--resume", &r], &input[position(&t, &r) as usize..]).run().ok();
+    assert!(reader.output().ok() == input);
+}
+
+#[test]
+fn stop_and_continue_change_nothing() {
+    let t = Test::new();
+    let r = t.name("r");
+    let input = noise(14, 4 << 20);
+    let reader = cat(&t, &["--wait", &r]).spawn();
+    let writer = put(&t, &["-s", "64K", "--readers", "1", &r], input.clone()).spawn();
+    for round in 0..rounds(5) {
+        let process = if round % 2 == 0 { &reader } else { &writer };
+        process.kill(Signal::SIGSTOP);
+        wait_until("it is stopped or has ended", || "TZ".contains(process.state()));
+        process.kill(Signal::SIGCONT);
+    }
+    assert!(reader.output().ok() == input);
+    writer.output().ok();
+}
+
+#[test]
+fn an_idle_pair_uses_no_cpu() {
+    let t = Test::new();
+    let r = t.name("r");
+    let writer = t.cmd("ringput").args([&r]).spawn_open();
+    let reader = cat(&t, &["--wait", &r]).spawn();
+    wait_until("it is there", || t.shm_path("r").exists() && status(&t, &r, "reader").contains("live"));
+    let switches = |pid| -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let lines = status.lines().filter_map(|line| line.split_once("voluntary_ctxt_switches:"));
+        lines.map(|(_, number)| number.trim().parse::<u64>().unwrap()).sum()
+    };
+    for process in [&writer, &reader] {
+        process.wait_blocked();
+        let before = switches(process.pid());
+        let begin = std::time::Instant::now();
+        wait_until("some time", || begin.elapsed() > std::time::Duration::from_millis(1500));
+        let woken = switches(process.pid()) - before;
+        assert!(woken <= 10, "{woken} times in 1.5 seconds");
+    }
+}

@@ -265,7 +265,11 @@ impl Reader {
         }
         // It may have stored its last words just before it let go.
         match ring.look(seen, generation).map_err(corrupt)? {
-            Look::Nothing => Ok(Some(Found::End(false))),
+            Look::Nothing => {
+                // The writer may have gone because the ring was removed.
+                self.handle.check()?;
+                Ok(Some(Found::End(false)))
+            }
             _ => self.ready(have, begin),
         }
     }

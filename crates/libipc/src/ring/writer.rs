@@ -192,7 +192,11 @@ impl Writer {
             let failed = |errno| if errno == Errno::EFAULT { CopyError::Write(errno) } else { CopyError::Read(errno) };
             let read = Watch::default().retry(fd, PollFlags::POLLIN, failed, || region.fill(fd, at, len));
             match read {
-                Ok(0) => return Ok(()),
+                Ok(0) => {
+                    // What was announced for it is not touched.
+                    self.place = self.handle.ring.commit(self.place, 0);
+                    return Ok(());
+                }
                 Ok(n) => self.place = self.handle.ring.commit(self.place, n as u64),
                 Err(CopyError::Write(_)) => return Err(self.handle.lost()),
                 Err(error) => {
