@@ -1,6 +1,6 @@
 complete -c ringcat -l as -d 'Keep the position under this name' -r -f
 complete -c ringcat -l forget -d 'Only give up a name and what it has not read' -r -f
-complete -c ringcat -l from -d 'oldest, newest or a number of bytes [default: oldest]' -r -f
+complete -c ringcat -l from -d 'oldest, newest or bytes [default: oldest]' -r -f
 complete -c ringcat -l count -d 'End after N records, without -l and -0 bytes' -r -f
 complete -c ringcat -s w -l timeout -d 'Wait no longer than this: 2, .5, 1m30s' -r -f
 complete -c ringcat -s E -l busy-status -d 'Status instead of 75 and 124' -r -f

@@ -6,8 +6,7 @@ use crate::ringput::{cat, died, ends, position, put, status};
 use crate::util::{Test, noise, rounds, wait_until};
 
 mod foreign;
-mod hostile;
-mod killed;
+mod torture;
 
 #[test]
 fn k13_where_a_late_reader_begins() {

@@ -347,7 +347,7 @@ fn g6_memory_is_reserved_or_refused() {
 }
 
 #[test]
-fn two_users_with_a_mode_that_allows_it() {
+fn k19_two_users_with_a_mode_that_allows_it() {
     let t = Test::new();
     if !t.second_user() {
         return said("not tested: a ring of two users");

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 mod ipcls;
 mod lock;
 mod queues;
+mod ring;
 mod segments;
 mod semop;
 mod start;
@@ -26,6 +27,7 @@ type Measure = fn(&Bench);
 const TOPICS: &[(&str, Measure)] = &[
     ("segments", segments::measure),
     ("queues", queues::measure),
+    ("ring", ring::measure),
     ("semop", semop::measure),
     ("lock", lock::measure),
     ("start", start::measure),

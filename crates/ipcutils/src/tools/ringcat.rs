@@ -20,7 +20,7 @@ pub struct Args {
     /// Only give up a name and what it has not read
     #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "from", "follow", "wait", "lines", "null", "count", "status"])]
     forget: Option<OsString>,
-    /// oldest, newest or a number of bytes [default: oldest]
+    /// oldest, newest or bytes [default: oldest]
     #[arg(long, value_name = "POSITION", value_parser = from)]
     from: Option<From>,
     /// At the end of a stream wait for the next

@@ -13,6 +13,9 @@
 //! committed by one store.
 
 mod algorithm;
+mod begin;
+#[cfg(test)]
+mod fuzz;
 mod handle;
 mod layout;
 mod mapped;

@@ -305,6 +305,9 @@ impl Reader {
     fn copy_through(&mut self, out: BorrowedFd<'_>, there: u64, whole: bool, left: &mut u64) -> Result<u64> {
         let mut there = there;
         self.jump(&mut there);
+        if there > self.handle.ring.capacity {
+            return Err(self.handle.corrupt(Corrupt("its positions cannot be")));
+        }
         let mut len = there.min(STEP as u64) as usize;
         loop {
             let mut buffer = std::mem::take(&mut self.buffer);

@@ -1,4 +1,4 @@
-//! Killed at any moment. Short in `make test`, long in `make torture`.
+//! Killed at any moment.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ fn moment(seed: usize, most: Duration) {
 }
 
 #[test]
-fn torture_k1_k22_the_writer_killed_within_a_stream() {
+fn k1_k22_the_writer_killed_within_a_stream() {
     let t = Test::new();
     let r = t.name("r");
     // Numbered lines; the reader's copy is compared with them.
@@ -36,7 +36,7 @@ fn torture_k1_k22_the_writer_killed_within_a_stream() {
 }
 
 #[test]
-fn torture_k3_a_reader_with_a_name_killed_again_and_again() {
+fn k3_a_reader_with_a_name_killed_again_and_again() {
     let t = Test::new();
     let r = t.name("r");
     let input = noise(3, (4 << 20) * rounds(1).min(8));
@@ -72,7 +72,7 @@ fn torture_k3_a_reader_with_a_name_killed_again_and_again() {
 }
 
 #[test]
-fn torture_k2_k7_readers_killed_do_not_hold_the_writer_back() {
+fn k2_k7_readers_killed_do_not_hold_the_writer_back() {
     let t = Test::new();
     let r = t.name("r");
     put(&t, &["-s", "4096", &r], "").run().ok();
@@ -91,7 +91,7 @@ fn torture_k2_k7_readers_killed_do_not_hold_the_writer_back() {
 }
 
 #[test]
-fn torture_k20_of_two_that_resume_one_wins() {
+fn k20_of_two_that_resume_one_wins() {
     let t = Test::new();
     for round in 0..rounds(5) {
         let r = t.name(round);
@@ -113,7 +113,7 @@ fn torture_k20_of_two_that_resume_one_wins() {
 }
 
 #[test]
-fn torture_k21_killed_while_it_makes_the_ring() {
+fn k21_killed_while_it_makes_the_ring() {
     let t = Test::new();
     for round in 0..rounds(20) {
         let r = t.name(round);
