@@ -8,7 +8,7 @@ use crate::{Bench, high_water, noise, row, run, slowdown, speedup, time};
 
 pub(crate) fn measure(bench: &Bench) {
     bench.streams();
-    bench.from_a_file();
+    bench.a_file();
     bench.four_readers();
     bench.latency();
     bench.ring_memory();
@@ -63,7 +63,7 @@ impl Bench {
     }
 
     /// From the page cache through a ring to nowhere, beside a copy in memory.
-    fn from_a_file(&self) {
+    fn a_file(&self) {
         let size = self.size.min(512 << 20);
         let file = self.dir.path().join("content");
         std::fs::write(&file, noise(size)).unwrap();
