@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::util::{AS_OTHER, Running, Test, said};
 
 mod limits;
+mod ours;
 mod orphans;
 mod watch;
 

@@ -146,7 +146,7 @@ impl Args {
         let named = |names: &[&str]| names.iter().filter_map(|name| Column::find(name)).collect();
         match &self.columns {
             Some(columns) => columns.0.clone(),
-            None if self.json => columns::ALL.iter().filter(|column| column.name != "use").collect(),
+            None if self.json => columns::ALL.iter().collect(),
             None if self.watch.is_some() => named(&columns::WATCHED),
             None => named(&columns::DEFAULT),
         }

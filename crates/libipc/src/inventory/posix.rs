@@ -112,7 +112,7 @@ fn shm_object(dir: &OwnedFd, leaf: &CStr, mut address: KindAddress, stat: &statx
     let detail = match (&file, kind) {
         (Some(file), Kind::Ring | Kind::Lock) if !temporary => {
             address.kind = kind;
-            Detail::Ours(Ours::of(kind, file))
+            Detail::Ours(Ours::of(&address, file))
         }
         _ => {
             let leftover = temporary && file.is_some_and(|file| is_left(file, leaf.to_bytes()));

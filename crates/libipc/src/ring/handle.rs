@@ -50,7 +50,7 @@ impl Handle {
         }
         let size = object.size_now().map_err(failed)?;
         let constant = read_constant(&bytes, size).map_err(unexpected)?;
-        let map = if access == Access::Read { memory::map_read_only } else { memory::map };
+        let map = if access == Access::Write { memory::map } else { memory::map_read_only };
         // Checked to be within isize.
         let region = map(object.file(), HEADER + constant.capacity as usize).map_err(failed)?;
         let memory = Mapped(region.guarded().map_err(failed)?);

@@ -76,12 +76,19 @@ pub struct Status {
 }
 
 impl Status {
+    /// Committed bytes that somebody, or the next reader, has still to read; at
+    /// most the capacity.
+    pub fn unread(&self) -> u64 {
+        let slowest = self.readers.iter().map(|reader| reader.lag).max();
+        slowest.unwrap_or(self.position.wrapping_sub(self.oldest)).min(self.capacity)
+    }
+
     /// Look at a ring; read permission is enough.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Unexpected`] if it is no ring, or corrupt.
     pub fn of(address: &Address) -> Result<Self> {
-        let handle = Handle::open(super::entry(address)?, Access::Read)?;
+        let handle = Handle::open(super::entry(address)?, Access::Look)?;
         let ring = &handle.ring;
         let corrupt = |corrupt| handle.corrupt(corrupt);
         // Before the stream's state: a writer lets go after it has stored that.

@@ -1,0 +1,95 @@
+//! Rings and locks of this toolkit as ipcls and ipcunlink see them; rows H1, K1.
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::one;
+use crate::util::{Running, Test, wait_until};
+
+/// State and use of one object.
+fn seen(t: &Test, address: &str) -> (String, String) {
+    let object = one(t, address);
+    let text = |name: &str| object[name].as_str().unwrap_or_default().to_owned();
+    (text("state"), text("use"))
+}
+
+fn is(t: &Test, address: &str, state: &str, summary: &str) {
+    let expected = (state.to_owned(), summary.to_owned());
+    wait_until(&format!("{address} is {expected:?}, not {:?}", seen(t, address)), || seen(t, address) == expected);
+}
+
+/// A writer that has put four of eight pages into a new ring, and goes on waiting for input.
+fn writer(t: &Test, ring: &str, options: &[&str]) -> Running {
+    let mut writer = t.cmd("ringput").args(options).args(["-s", "32K", ring]).spawn_open();
+    writer.write(&[b'x'; 16384]);
+    writer
+}
+
+#[test]
+fn k1_a_ring_whose_writer_was_killed_is_an_orphan() {
+    let t = Test::new();
+    let name = t.name("ring");
+    let address = format!("ring:{name}");
+    let live = writer(&t, &name, &[]);
+    wait_until("it has written", || t.cmd("ringput").args(["--position", &name]).run().stdout == b"16384\n");
+    is(&t, &address, "held", "50% live");
+    t.cmd("ipcunlink").args([&address]).run().says(1, &format!("is held by {} (ringput)", live.pid()));
+    live.kill(Signal::SIGKILL);
+    drop(live);
+    is(&t, &address, "orphan", "50% died");
+    let details = t.cmd("ipcls").args([&address]).run().text();
+    for line in ["writer: died", "capacity: 32768", "position: 16384"] {
+        assert!(details.lines().any(|found| found == line), "{line} in {details}");
+    }
+    let clean = ["--orphans", "--yes", "--name", &format!("*{}", &name[1..])];
+    assert_eq!(t.cmd("ipcunlink").args(clean).run().text(), address);
+    assert!(t.left().is_empty());
+}
+
+#[test]
+fn a_ring_that_ended_or_that_a_name_waits_for_is_no_orphan() {
+    let t = Test::new();
+    let (ended, named) = (t.name("ended"), t.name("named"));
+    t.cmd("ringput").args([&ended]).stdin("x").run().ok();
+    is(&t, &format!("ring:{ended}"), "unheld", "0% ended");
+    let live = writer(&t, &named, &[]);
+    t.cmd("ringcat").args(["--as", "me\n", "--wait", "-0", "--count", "1", "-w", ".1", &named]).run();
+    live.kill(Signal::SIGKILL);
+    drop(live);
+    is(&t, &format!("ring:{named}"), "unheld", "50% died");
+    let details = t.cmd("ipcls").args([&format!("ring:{named}")]).run().text();
+    assert!(details.contains("reader: me\\x0a (away), position 0, lag 16384"), "{details}");
+}
+
+#[test]
+fn h1_a_lock_whose_holder_was_killed_is_an_orphan() {
+    let t = Test::new();
+    let name = t.name("lock");
+    let address = format!("lock:{name}");
+    t.cmd("shmlock").args([&name, "--", "true"]).run().ok();
+    is(&t, &address, "unheld", "free");
+    let script = "echo $$ >in; read line";
+    let holder = t.cmd("shmlock").args([&name, "--", "sh", "-c", script]).spawn_open();
+    is(&t, &address, "held", "held");
+    let waiter = t.cmd("shmlock").args([&name, "--", "true"]).spawn();
+    is(&t, &address, "held", "held, 1 wait");
+    t.cmd("ipcunlink").args([&address]).run().says(1, "(shmlock)");
+    waiter.kill(Signal::SIGKILL);
+    holder.kill(Signal::SIGKILL);
+    // Its end closes the input that the command waits for.
+    drop((waiter, holder));
+    is(&t, &address, "orphan", "died");
+    t.cmd("shmlock").args(["--reset", &name]).run().ok();
+    is(&t, &address, "unheld", "free");
+}
+
+#[test]
+fn what_only_begins_like_a_ring_or_a_lock_is_listed_all_the_same() {
+    let t = Test::new();
+    for (kind, magic) in [("ring", b"\x89ipcring and more"), ("lock", b"\x89ipclock and more")] {
+        std::fs::write(t.shm_path(kind), magic).unwrap();
+        is(&t, &format!("{kind}:{}", t.name(kind)), "unheld", "corrupt");
+        let listed: Value = super::json(&t, &["--name", &format!("*{}", &t.name(kind)[1..])]);
+        assert_eq!(listed["objects"].as_array().unwrap().len(), 1);
+    }
+}
