@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -60,42 +59,41 @@ fn k14_flipped_bits_and_random_words() {
 
 #[test]
 fn k14_a_live_scribbler() {
+    const WORDS: [u64; 12] = [64, 72, 88, 128, 132, 192, 196, 256, 4096, 4104, 4160, 4168];
     let t = Test::new();
-    for round in 0..rounds(3) {
+    for round in 0..rounds(6) {
         let r = t.name(round);
         put(&t, &["-s", "4096", &r], "").run().ok();
         let file = File::options().write(true).open(crate::ringput::path_of(&r)).unwrap();
-        let (stop, seed) = (AtomicBool::new(false), round as u64);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let mut seed = seed * 1_000_000;
-                while !stop.load(Ordering::Relaxed) {
-                    let random = noise(seed, 12);
-                    let at = [64, 72, 88, 128, 132, 192, 196, 256, 4096, 4104, 4160, 4168][usize::from(random[0]) % 12];
-                    // Most times plausible: the low bytes alone.
-                    let len = if random[1] > 250 { 8 } else { 1 };
-                    file.write_all_at(&random[2..2 + len], at + u64::from(random[11] % 2)).unwrap();
-                    seed += 1;
-                    if seed % 8 == 0 {
-                        std::thread::park_timeout(Duration::from_micros(200));
-                    }
-                }
-            });
-            for _ in 0..5 {
-                let reader = cat(&t, &["-w", "1", &r]).spawn();
-                let writer = put(&t, &["-w", "1", "--restart", &r], noise(1, 500_000)).spawn();
-                ended_by_itself(&reader.output());
-                ended_by_itself(&writer.output());
-            }
-            stop.store(true, Ordering::Relaxed);
-        });
+        let flags: &[&str] = if round % 2 == 0 { &["-f"] } else { &["-f", "-l"] };
+        let reader = cat(&t, flags).args(["-w", "1", &r]).spawn();
+        wait_until("it is there", || status(&t, &r, "reader").contains("live"));
+        let mode: &[&str] = if round % 3 == 0 { &["--overwrite"] } else { &[] };
+        let writer = put(&t, mode, noise(1, 2_000_000)).args(["-w", "1", &r]).spawn();
+        let reading = std::thread::spawn(move || reader.output());
+        wait_until("the stream has begun", || writer.state() == 'Z' || status(&t, &r, "generation") == "2");
+        // Each round in some words alone, most times plausible: the low bytes.
+        let words = [WORDS[round % 12], WORDS[(round * 5 + 1) % 12]];
+        let mut seed = round as u64 * 1_000_000;
+        let begin = Instant::now();
+        while writer.state() != 'Z' || !reading.is_finished() {
+            assert!(begin.elapsed() < Duration::from_secs(20), "the tools are still there");
+            let random = noise(seed, 12);
+            let len = if random[1] > 250 { 8 } else { 1 };
+            let at = words[usize::from(random[0] & 1)] + u64::from(random[11] % 2);
+            file.write_all_at(&random[2..2 + len], at).unwrap();
+            seed += 1;
+            std::thread::park_timeout(Duration::from_micros(u64::from(random[10])));
+        }
+        ended_by_itself(&reading.join().unwrap());
+        ended_by_itself(&writer.output());
     }
 }
 
 #[test]
 fn k15_k16_truncated_at_any_moment() {
     let t = Test::new();
-    for round in 0..rounds(20) {
+    for round in 0..rounds(8) {
         let r = t.name(round);
         put(&t, &["-s", "64K", &r], "").run().ok();
         let reader = cat(&t, &["-f", "-w", "5", &r]).spawn();

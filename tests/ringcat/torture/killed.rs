@@ -17,7 +17,8 @@ fn k1_k22_the_writer_killed_within_a_stream() {
     let r = t.name("r");
     // Numbered lines; the reader's copy is compared with them.
     let input: Vec<u8> = (0..1_000_000 * rounds(1).min(8)).flat_map(|i| format!("{i}\n").into_bytes()).collect();
-    put(&t, &["-s", "64K", &r], "").run().ok();
+    // Small, so that the stream takes longer than all the lives together.
+    put(&t, &["-s", "4K", &r], "").run().ok();
     let reader = cat(&t, &["-f", "--count", &input.len().to_string(), &r]).spawn();
     let reading = std::thread::spawn(move || reader.output().ok());
     wait_until("the reader is there", || status(&t, &r, "reader").contains("live"));
@@ -25,7 +26,7 @@ fn k1_k22_the_writer_killed_within_a_stream() {
     for round in 0..rounds(20) {
         let flags: &[&str] = if round % 3 == 0 { &["-l", "--resume", &r] } else { &["--resume", &r] };
         let writer = put(&t, flags, &input[at..]).spawn();
-        moment(round, Duration::from_millis(12));
+        moment(round, Duration::from_millis(6));
         writer.kill(Signal::SIGKILL);
         killed += usize::from(writer.output().status == 137);
         at = position(&t, &r) as usize;
