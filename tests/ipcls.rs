@@ -11,8 +11,8 @@ use serde_json::Value;
 use crate::util::{AS_OTHER, Running, Test, said};
 
 mod limits;
-mod ours;
 mod orphans;
+mod ours;
 mod watch;
 
 /// ipcls -J with these arguments.

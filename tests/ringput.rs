@@ -283,7 +283,7 @@ fn k17_k18_removed_and_made_again_is_another() {
         let second = put(&t, &[&r], "").spawn();
         second.wait_blocked();
         for ring in [&r, &full] {
-            t.cmd("ipcunlink").args([format!("ring:{ring}")]).run().ok();
+            t.cmd("ipcunlink").args(["--force", &format!("ring:{ring}")]).run().ok();
             if again {
                 put(&t, &[ring], "another").run().ok();
             }
@@ -402,4 +402,23 @@ fn m2_m4_signals_and_failures_leave_no_end() {
     t.bash(&format!("ringput {r} <&-")).run().says(1, "standard input: is closed");
     t.bash(&format!("ringput {r} .")).run().says(1, "Is a directory");
     t.bash(&format!("ringput {r} absent")).run().says(1, "absent: does not exist");
+}
+
+#[test]
+fn ipcls_calls_a_ring_an_orphan_once_nobody_will_come_back() {
+    let t = Test::new();
+    let r = t.name("r");
+    let state = || t.cmd("ipcls").args(["-o", "state,use", "--no-headings", &format!("ring:{r}")]).run().text();
+    died(&t, &r, b"part", &["-s", "4K"]);
+    let words = || state().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(words(), "orphan 0% died");
+    let reader = cat(&t, &["-f", "--as", "x", "--count", "5", &r]).spawn();
+    wait_until("it is there", || status(&t, &r, "reader") == "live position=4 lag=0 name=x");
+    assert_eq!(words(), "held 0% died");
+    reader.kill(Signal::SIGKILL);
+    reader.output();
+    assert_eq!(words(), "unheld 0% died", "a name comes back");
+    cat(&t, &["--forget", "x", &r]).run().ok();
+    put(&t, &["--resume", &r], "").run().ok();
+    assert_eq!(words(), "unheld 0% ended");
 }

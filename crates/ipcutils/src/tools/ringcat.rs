@@ -164,7 +164,7 @@ struct JsonReader {
 
 impl Json {
     fn new(status: &Status) -> Self {
-        let Status { capacity, generation, writer, many, overwrite, position, oldest, orphan, ref readers } = *status;
+        let Status { capacity, generation, writer, many, overwrite, position, oldest, orphan, ref readers, .. } = *status;
         let reader = |reader: &ring::Attached| JsonReader {
             name: reader.name.as_deref().map(printable),
             live: reader.live,

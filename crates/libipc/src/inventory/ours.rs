@@ -21,7 +21,7 @@ pub struct Ours {
     pub died: Option<bool>,
     /// A word or two for the table.
     pub summary: Option<String>,
-    /// How many bytes of its present stream have gone into a ring.
+    /// How many bytes have gone through a ring since it was made.
     pub position: Option<u64>,
     /// All else, as names and values.
     pub more: Vec<(&'static str, String)>,
@@ -55,7 +55,7 @@ impl Ours {
         Ours {
             died: Some(status.orphan),
             summary: Some(format!("{percent}% {}", status.writer.as_str())),
-            position: Some(status.position),
+            position: Some(status.total),
             more,
             in_use: None,
         }

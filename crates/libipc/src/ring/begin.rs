@@ -63,11 +63,12 @@ pub(super) fn all_read(handle: &Handle, head: u64, last: u32, next: u32) -> Resu
             continue;
         }
         // Acquire: it has done with what it read, from `consume`.
-        let read = |who: Owner| who.generation() == Some(last) && ring.memory.load(position(slot), Acquire) == head;
+        let read = || ring.memory.load(position(slot), Acquire) == head;
         match handle.sweep(slot)? {
-            // It lives.
-            None => all &= read(who),
-            Some(Owner::Named(_)) if !read(who) => all = false,
+            // It lives, and goes on to the next stream or leaves by itself.
+            None => all &= who.generation() == Some(last) && read(),
+            // It may have left before it noticed that this stream had begun.
+            Some(Owner::Named(_)) if !read() => all = false,
             Some(who @ Owner::Named(_)) => {
                 // Nobody joins meanwhile: the table is locked.
                 ring.memory.store(owner(slot), who.in_generation(next).encode(), Relaxed);

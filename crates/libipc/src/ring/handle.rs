@@ -74,6 +74,11 @@ impl Handle {
         (HEADER + at as usize, len.min(self.constant.capacity - at) as usize)
     }
 
+    /// Bytes that were committed since the ring was made.
+    pub(super) fn total(&self) -> u64 {
+        self.ring.memory.load(HEAD, Relaxed).wrapping_sub(self.constant.first)
+    }
+
     /// Read bytes at a position into a buffer of our own.
     pub(super) fn copy_out(&self, position: u64, mut into: &mut [u8]) -> Result<()> {
         let mut position = position;

@@ -125,6 +125,10 @@ impl Reader {
                 && let Some((slot, who)) = slots.find(name)?
             {
                 slots.lock(slot, name)?;
+                // No stream begins before all of the last was read: whatever
+                // it has not read is of this one.
+                let who = who.in_generation(stream.generation);
+                ring.memory.store(owner(slot), who.encode(), Release);
                 return Ok((slot, who, kept(&handle, slot), stream, false));
             }
             let at = slots.begin(how.from)?;

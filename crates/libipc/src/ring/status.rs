@@ -68,6 +68,8 @@ pub struct Status {
     pub position: u64,
     /// The oldest of them that is surely there.
     pub oldest: u64,
+    /// Bytes that went through the ring since it was made.
+    pub total: u64,
     /// Its readers, but for dead ones without a name.
     pub readers: Vec<Attached>,
     /// Whether nobody has to do with it any more: its writer died, no process
@@ -129,6 +131,7 @@ impl Status {
             overwrite: stream.overwrite,
             position,
             oldest,
+            total: handle.total(),
             readers,
             orphan,
         })
