@@ -69,9 +69,9 @@ fn takes_and_gives() {
         semop(&t, &["-w", "0", &address, "-1"]).says(124, "and the timeout has passed");
         semop(&t, &[&address, "+1"]).ok();
         assert_eq!(values(&t, &address), "1");
+        semop(&t, &["--set", "0", &address]).ok();
         let waits = blocked(&t, &["-w", "100", &address, "-1", "--", "echo", "hello"]);
         drop(waits);
-        semop(&t, &["--set", "0", &address]).ok();
         let waits = blocked(&t, &["-w", "100", &address, "-1"]);
         semop(&t, &[&address, "+1"]).ok();
         waits.output().ok();
