@@ -1,6 +1,6 @@
 //! The only unsafe code: thin wrappers of the calls that nix lacks, one call
 //! an unsafe block, each with its reason.
-#![allow(unsafe_code, dead_code)]
+#![allow(unsafe_code)]
 
 pub(crate) mod futex;
 pub(crate) mod guard;
