@@ -1,7 +1,7 @@
 //! Streams: ringput and ringcat beside FIFOs, tee, mbuffer, pv and socat.
 
 use std::io::{Read, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::{Bench, high_water, noise, row, run, slowdown, speedup, time};
@@ -27,37 +27,32 @@ impl Bench {
         sh
     }
 
+    /// Twice: what a producer of large writes gives passes at the speed of what is
+    /// measured; of small ones, a good part of the time is the producer's own.
     fn streams(&self) {
-        let ring = || {
-            let _ = std::fs::remove_file(self.segment());
-            run(&mut self.script("head -c $S /dev/zero | ringput $R & ringcat --wait $R | cat >/dev/null; wait"));
-        };
+        let producers = [
+            ("writes of 64 KiB", "dd if=/dev/zero bs=64K count=$(($S >> 16)) status=none"),
+            ("writes of 8 KiB", "head -c $S /dev/zero"),
+        ];
         let peers = [
-            (
-                "cat",
-                "a FIFO with cat on both sides",
-                "head -c $S /dev/zero | cat >$D/fifo & cat $D/fifo | cat >/dev/null; wait",
-                "2 times as fast",
-            ),
-            (
-                "mbuffer",
-                "mbuffer in a pipe",
-                "head -c $S /dev/zero | mbuffer -q -m 1M | cat >/dev/null",
-                "1.1 times as fast",
-            ),
-            (
-                "socat",
-                "socat in a pipe",
-                "head -c $S /dev/zero | socat -u STDIN STDOUT | cat >/dev/null",
-                "2 times as fast",
-            ),
-            ("pv", "pv in a pipe", "head -c $S /dev/zero | pv -q | cat >/dev/null", "2 times as fast"),
+            ("cat", "a FIFO with cat on both sides", "cat >$D/fifo & cat $D/fifo | cat >/dev/null; wait", "2"),
+            ("mbuffer", "mbuffer in a pipe", "mbuffer -q -m 1M | cat >/dev/null", "1.1"),
+            ("socat", "socat in a pipe", "socat -u STDIN STDOUT | cat >/dev/null", "2"),
+            ("pv", "pv in a pipe", "pv -q | cat >/dev/null", "2"),
         ];
         run(&mut self.script("mkfifo $D/fifo"));
-        for (peer, what, script, goal) in peers {
-            if self.has(peer) {
-                let (ours, peer) = self.compare(ring, || run(self.script(script).stderr(Stdio::null())));
-                row(&format!("a stream between two processes, {what}"), ours, peer, goal, speedup);
+        for (writes, producer) in producers {
+            let ring = || {
+                let _ = std::fs::remove_file(self.segment());
+                run(&mut self.script(&format!("{producer} | ringput $R & ringcat --wait $R | cat >/dev/null; wait")));
+            };
+            for (peer, what, script, times) in peers {
+                if self.has(peer) {
+                    let peer = || run(self.script(&format!("{producer} | {script}")).stderr(Stdio::null()));
+                    let (ours, peer) = self.compare(ring, peer);
+                    let what = format!("a stream of {writes} between two processes, {what}");
+                    row(&what, ours, peer, &format!("{times} times as fast"), speedup);
+                }
             }
         }
     }
@@ -108,16 +103,15 @@ impl Bench {
     }
 
     /// A line of 64 bytes through an idle ring and back to us, beside a pair of
-    /// cat with a FIFO.
+    /// cat with a FIFO, taking turns.
     fn latency(&self) {
-        let _ = std::fs::remove_file(self.segment());
         let line = [b"x".repeat(63), b"\n".to_vec()].concat();
-        let there = |writer: &mut Child, reader: &mut Child| -> [Duration; 2] {
-            let (mut stdin, mut stdout): (ChildStdin, ChildStdout) =
-                (writer.stdin.take().unwrap(), reader.stdout.take().unwrap());
+        let there = |writer: &str, reader: &str, times: &mut Vec<Duration>| {
+            let mut writer = self.script(writer).stdin(Stdio::piped()).spawn().unwrap();
+            let mut reader = self.script(reader).stdout(Stdio::piped()).spawn().unwrap();
+            let (mut stdin, mut stdout) = (writer.stdin.take().unwrap(), reader.stdout.take().unwrap());
             let mut got = [0; 64];
-            let mut times = Vec::new();
-            for _ in 0..2000 * self.rounds {
+            for _ in 0..2000 {
                 // Both have fallen asleep by then.
                 std::thread::sleep(Duration::from_micros(100));
                 times.push(time(|| {
@@ -127,18 +121,20 @@ impl Bench {
             }
             drop(stdin);
             assert!(writer.wait().unwrap().success() && reader.wait().unwrap().success());
-            times.sort();
-            [times[times.len() / 2], times[times.len() * 99 / 100]]
         };
-        let piped = |writer: &str, reader: &str| {
-            let mut writer = self.script(writer).stdin(Stdio::piped()).spawn().unwrap();
-            let mut reader = self.script(reader).stdout(Stdio::piped()).spawn().unwrap();
-            there(&mut writer, &mut reader)
-        };
-        let ours = piped("exec ringput $R", "exec ringcat --wait $R");
-        let peer = piped("exec cat >$D/fifo", "exec cat $D/fifo");
-        row("a line through an idle pair, median, a FIFO", ours[0], peer[0], "not slower", slowdown);
-        row("a line through an idle pair, 99 of 100, a FIFO", ours[1], peer[1], "not slower", slowdown);
+        let (mut ours, mut peer) = (Vec::new(), Vec::new());
+        for _ in 0..self.rounds {
+            let _ = std::fs::remove_file(self.segment());
+            there("exec ringput $R", "exec ringcat --wait $R", &mut ours);
+            there("exec cat >$D/fifo", "exec cat $D/fifo", &mut peer);
+        }
+        ours.sort();
+        peer.sort();
+        for (which, of_100) in [("median", 50), ("99 of 100", 99)] {
+            let at = |times: &[Duration]| times[times.len() * of_100 / 100];
+            let what = format!("a line through an idle pair, {which}, a FIFO");
+            row(&what, at(&ours), at(&peer), "not slower", slowdown);
+        }
     }
 
     /// The largest resident set of both while a stream passes.

@@ -21,6 +21,19 @@ use crate::wait::{Limit, Patience};
 /// Every sleep ends after this, and everything is looked at again.
 pub(super) const STEP: Duration = Duration::from_secs(1);
 
+/// The first sleep of a wait, after a look at what the other side writes alone:
+/// where both are at work it has written by then.
+const FIRST_STEP: Duration = Duration::from_millis(10);
+
+/// How closely to look before a sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Care {
+    /// At the words that are written before a notification.
+    Glance,
+    /// Also for what nobody tells of: a death, a scribbler.
+    Thorough,
+}
+
 #[derive(Debug)]
 pub(super) struct Handle {
     entry: Entry,
@@ -133,24 +146,30 @@ impl Handle {
         word: usize,
         patience: &mut Patience,
         busy: impl Fn() -> String,
-        mut ready: impl FnMut() -> Result<Option<T>>,
+        mut ready: impl FnMut(Care) -> Result<Option<T>>,
     ) -> Result<T> {
-        let mut slept = false;
+        let mut care = Care::Glance;
         loop {
-            if let Some(found) = ready()? {
+            if let Some(found) = ready(care)? {
                 patience.start_over();
                 return Ok(found);
             }
-            patience.begin(self.shown(), &busy())?;
-            if slept {
+            if patience.begin(self.shown(), "").is_err() {
+                if care == Care::Thorough {
+                    return Err(patience.over(self.shown(), &busy()));
+                }
+                care = Care::Thorough;
+                continue;
+            }
+            if care == Care::Thorough {
                 self.check()?;
             }
-            let step = patience.deadline().at_most(STEP);
-            if let Some(found) = self.ring.wait(word, step, &mut ready)? {
+            let step = patience.deadline().at_most(if care == Care::Glance { FIRST_STEP } else { STEP });
+            if let Some(found) = self.ring.wait(word, step, || ready(Care::Glance))? {
                 patience.start_over();
                 return Ok(found);
             }
-            slept = true;
+            care = Care::Thorough;
         }
     }
 

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::poll::PollFlags;
 
 use super::algorithm::{Corrupt, Look, Memory, before};
-use super::handle::{Handle, STEP as LONGEST_SLEEP};
+use super::handle::{Care, Handle, STEP as LONGEST_SLEEP};
 use super::layout::{Owner, READ, START, WAITING, WRITTEN, lock, owner, position};
 use super::slots::{Slots, check_name, kept};
 use crate::address::Address;
@@ -227,10 +227,10 @@ impl Reader {
     fn wait(&self, have: u64, patience: &mut Patience) -> Result<Found> {
         let begin = Instant::now();
         let busy = || "has no more bytes yet".to_owned();
-        self.handle.wait(WRITTEN, patience, busy, || self.ready(have, begin))
+        self.handle.wait(WRITTEN, patience, busy, |care| self.ready(have, begin, care))
     }
 
-    fn ready(&self, have: u64, begin: Instant) -> Result<Option<Found>> {
+    fn ready(&self, have: u64, begin: Instant, care: Care) -> Result<Option<Found>> {
         let ring = &self.handle.ring;
         let generation = self.who.get().generation().unwrap_or(0);
         let seen = self.position.wrapping_add(have);
@@ -244,8 +244,9 @@ impl Reader {
                 self.overwrite.set(stream.overwrite);
                 // Release: the position that we have, for `slowest` and `all_read`.
                 ring.memory.store(owner(self.slot), self.who.get().encode(), Release);
-                return self.ready(have, begin);
+                return self.ready(have, begin, care);
             }
+            Look::Ended | Look::Nothing if care == Care::Glance => return Ok(None),
             Look::Ended | Look::Nothing => {}
         }
         if have >= ring.capacity {
@@ -274,7 +275,7 @@ impl Reader {
                 self.handle.check()?;
                 Ok(Some(Found::End(false)))
             }
-            _ => self.ready(have, begin),
+            _ => self.ready(have, begin, care),
         }
     }
 

@@ -10,7 +10,7 @@ use nix::unistd::{Whence, lseek};
 
 use super::algorithm::{Corrupt, Memory, Place};
 use super::begin::{all_read, create, who_is_behind};
-use super::handle::{Handle, STEP as LONGEST_SLEEP};
+use super::handle::{Care, Handle, STEP as LONGEST_SLEEP};
 use super::layout::{HEAD, LIMIT, Owner, READ, START, Stream, lock};
 use crate::address::Address;
 use crate::copy::{CopyError, STEP, Watch};
@@ -129,7 +129,7 @@ impl Writer {
     fn begin(&mut self, last: Stream, patience: &mut Patience) -> Result<()> {
         let (handle, head, stream) = (&self.handle, self.place.head, self.stream);
         let busy = || format!("its last stream is still read{}", who_is_behind(handle, head, true));
-        handle.wait(READ, patience, busy, || {
+        handle.wait(READ, patience, busy, |_| {
             // So that nobody joins in between.
             let mut briefly = Patience::new(Limit::Within(LONGEST_SLEEP));
             let begun = handle.with_slots(&mut briefly, || {
@@ -165,7 +165,7 @@ impl Writer {
             READ,
             patience,
             || format!("has fewer than {count} readers"),
-            || {
+            |_| {
                 let mut live = 0;
                 for slot in 0..handle.ring.slots {
                     let owner = handle.ring.owner(slot).map_err(|corrupt| handle.corrupt(corrupt))?;
@@ -297,17 +297,15 @@ impl Writer {
     ) -> Result<Option<u64>> {
         let (handle, place, overwrite) = (&self.handle, self.place, self.stream.overwrite);
         let ring = &handle.ring;
-        let announce = || ring.announce(place, want, least, overwrite).map_err(|corrupt| handle.corrupt(corrupt));
-        let room = announce()?;
-        if room >= least {
-            return Ok(Some(room));
-        }
         let busy = || format!("is full{}", who_is_behind(handle, place.head, false));
-        handle.wait(READ, patience, busy, || {
+        handle.wait(READ, patience, busy, |care| {
             loop {
-                let room = announce()?;
+                let room = ring.announce(place, want, least, overwrite).map_err(|corrupt| handle.corrupt(corrupt))?;
                 if room >= least {
                     return Ok(Some(Some(room)));
+                }
+                if care == Care::Glance {
+                    return Ok(None);
                 }
                 if at_end() {
                     return Ok(Some(None));
