@@ -14,6 +14,7 @@
 
 mod algorithm;
 mod begin;
+mod fill;
 #[cfg(test)]
 mod fuzz;
 mod handle;

@@ -1,24 +1,16 @@
-//! The writer's end: making a ring, beginning its streams, filling it.
+//! The writer's end: making a ring, beginning its streams, appending records.
 
-use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering::Relaxed;
-
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::uio::pread;
-use nix::unistd::{Whence, lseek};
 
 use super::algorithm::{Corrupt, Memory, Place};
 use super::begin::{all_read, create, who_is_behind};
 use super::handle::{Care, Handle, STEP as LONGEST_SLEEP};
 use super::layout::{HEAD, LIMIT, Owner, READ, START, Stream, lock};
 use crate::address::Address;
-use crate::copy::{CopyError, STEP, Watch};
 use crate::entry::Access;
 use crate::error::{Error, ErrorKind, Result};
 use crate::mode::Mode;
 use crate::ofd::Hold;
-use crate::shm::{self, Input};
 use crate::wait::{Limit, Patience};
 
 /// What to do with a stream that has no end, or that has one.
@@ -51,9 +43,9 @@ pub struct Write {
 /// what a death is.
 #[derive(Debug)]
 pub struct Writer {
-    handle: Handle,
-    stream: Stream,
-    place: Place,
+    pub(super) handle: Handle,
+    pub(super) stream: Stream,
+    pub(super) place: Place,
 }
 
 impl Writer {
@@ -176,48 +168,6 @@ impl Writer {
         )
     }
 
-    /// Copy the input into the ring until its end. What one read(2) gave is
-    /// committed at once.
-    pub fn copy_from(&mut self, input: &Input<'_>, patience: &mut Patience) -> Result<()> {
-        let fd = input.fd();
-        // Readers are at work on one part while we fill another.
-        let step = (STEP as u64).min(self.capacity() / 4).max(1);
-        loop {
-            self.wait_for_input(fd)?;
-            let Some(room) = self.wait_for_room(step, 1, patience, || at_end(fd))? else { return Ok(()) };
-            let (at, len) = self.handle.piece(self.place.head, room);
-            let region = &self.handle.ring.memory.0;
-            let failed = |errno| if errno == Errno::EFAULT { CopyError::Write(errno) } else { CopyError::Read(errno) };
-            let read = Watch::default().retry(fd, PollFlags::POLLIN, failed, || region.fill(fd, at, len));
-            match read {
-                Ok(0) => {
-                    // What was announced for it is not touched.
-                    self.place = self.handle.ring.commit(self.place, 0);
-                    return Ok(());
-                }
-                Ok(n) => self.place = self.handle.ring.commit(self.place, n as u64),
-                Err(CopyError::Write(_)) => return Err(self.handle.lost()),
-                Err(error) => {
-                    return Err(shm::copy_failed(error, input.shown(), |errno| {
-                        Error::errno(self.handle.shown(), errno)
-                    }));
-                }
-            }
-        }
-    }
-
-    /// Wait until there is input, or its end, while the ring is there.
-    pub fn wait_for_input(&self, fd: BorrowedFd<'_>) -> Result<()> {
-        loop {
-            let step = PollTimeout::try_from(LONGEST_SLEEP).unwrap_or(PollTimeout::MAX);
-            if poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], step) != Ok(0) {
-                return Ok(());
-            }
-            self.handle.check()?;
-            self.check_stream()?;
-        }
-    }
-
     /// Append whole records, which end with the byte `end`, but perhaps the last:
     /// each is there for readers entirely or not at all.
     ///
@@ -275,7 +225,7 @@ impl Writer {
     }
 
     /// That the stream is the one that we write.
-    fn check_stream(&self) -> Result<()> {
+    pub(super) fn check_stream(&self) -> Result<()> {
         let now = decoded(&self.handle)?;
         if now == self.stream {
             return Ok(());
@@ -288,7 +238,7 @@ impl Writer {
 
     /// Wait for room for at most `want` bytes and no fewer than `least`: how many.
     /// None if `at_end` says so, which is asked while there is none.
-    fn wait_for_room(
+    pub(super) fn wait_for_room(
         &self,
         want: u64,
         least: u64,
@@ -371,17 +321,4 @@ fn decoded(handle: &Handle) -> Result<Stream> {
 
 fn placed(handle: &Handle) -> Result<Place> {
     handle.ring.place().map_err(|corrupt| handle.corrupt(corrupt))
-}
-
-/// Whether the input is at its end, as far as that can be told without taking
-/// anything from it.
-fn at_end(fd: BorrowedFd<'_>) -> bool {
-    match lseek(fd, 0, Whence::SeekCur) {
-        Ok(at) => pread(fd, &mut [0], at) == Ok(0),
-        Err(_) => {
-            let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
-            let polled = poll(&mut fds, PollTimeout::ZERO);
-            polled.is_ok() && fds[0].revents().is_some_and(|events| events == PollFlags::POLLHUP)
-        }
-    }
 }
