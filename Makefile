@@ -42,7 +42,7 @@ bench: release
 
 # The tests that kill and race, IPCUTILS_TORTURE times as long.
 torture:
-	IPCUTILS_TORTURE=$${IPCUTILS_TORTURE:-50} $(CARGO) test --locked -p ipcutils --test ipcutils -- torture
+	IPCUTILS_TORTURE=$${IPCUTILS_TORTURE:-50} $(CARGO) test --locked -p ipcutils --test ipcutils -- torture shmlock shmwait
 	IPCUTILS_TORTURE=$${IPCUTILS_TORTURE:-50} $(CARGO) test --locked -p libipc -- ring
 
 # Write anew what is generated and committed.
