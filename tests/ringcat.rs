@@ -3,9 +3,10 @@
 use nix::sys::signal::Signal;
 
 use crate::ringput::{cat, died, ends, position, put, status};
-use crate::util::{Test, noise, rounds, wait_until};
+use crate::util::{Test, noise, rounds, said, wait_until};
 
 mod foreign;
+mod records;
 mod torture;
 
 #[test]
@@ -34,32 +35,6 @@ fn k13_where_a_late_reader_begins() {
     cat(&t, &["--from", "6004", &r]).run().says(1, "position 6004 is past the end, 6003 bytes were committed");
     cat(&t, &["--from", "1", &r]).run().says(1, "position 1 is no longer there, the oldest is 1907");
     cat(&t, &["--from", "middle", &r]).run().says(2, "is no position");
-}
-
-#[test]
-fn lines_and_counts() {
-    let t = Test::new();
-    let r = t.name("r");
-    put(&t, &[&r], "one\ntwo\n\nlast").run().ok();
-    assert_eq!(cat(&t, &["-l", &r]).run().ok(), b"one\ntwo\n\nlast");
-    for (count, expected) in [("0", ""), ("1", "one\n"), ("3", "one\ntwo\n\n"), ("4", "one\ntwo\n\nlast")] {
-        assert_eq!(cat(&t, &["-l", "--count", count, &r]).run().ok(), expected.as_bytes());
-    }
-    assert_eq!(cat(&t, &["--count", "6", &r]).run().ok(), b"one\ntw");
-    // A part of a line is not the end of it, unless the stream's end was marked.
-    died(&t, &t.name("d"), b"whole\npart", &[]);
-    assert_eq!(ends(cat(&t, &["-l", "--as", "x", &t.name("d")]).run(), 7, "died"), b"whole\n");
-    put(&t, &["--resume", &t.name("d")], " two\n").run().ok();
-    assert_eq!(cat(&t, &["-l", "--as", "x", &t.name("d")]).run().ok(), b"part two\n");
-    // One longer than the ring is passed on; so is one that the writer must wait behind.
-    let long = "x".repeat(10_000) + "\nshort\n";
-    let reader = cat(&t, &["-l", "--wait", &t.name("l")]).spawn();
-    put(&t, &["-s", "4096", &t.name("l")], long.clone()).run().ok();
-    assert_eq!(reader.output().ok(), long.as_bytes());
-    let records = [vec![b'x'; 1500], vec![0], vec![b'y'; 3000], vec![0]].concat();
-    let reader = cat(&t, &["-l", "--wait", &t.name("m")]).spawn();
-    put(&t, &["-0", "-s", "4096", &t.name("m")], records.clone()).run().ok();
-    assert!(reader.output().ok() == records);
 }
 
 #[test]

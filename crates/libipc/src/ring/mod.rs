@@ -22,6 +22,7 @@ mod layout;
 mod mapped;
 #[cfg(test)]
 mod model;
+mod pass;
 mod reader;
 mod slots;
 mod status;

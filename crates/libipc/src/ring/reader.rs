@@ -1,6 +1,5 @@
 //! A reader's end: a slot, and the bytes from its position on.
 
-use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -12,7 +11,7 @@ use nix::poll::PollFlags;
 
 use super::algorithm::{Corrupt, Look, Memory, before};
 use super::handle::{Care, Handle, STEP as LONGEST_SLEEP};
-use super::layout::{Owner, READ, START, WAITING, WRITTEN, lock, owner, position};
+use super::layout::{Owner, READ, START, Stream, WAITING, WRITTEN, lock, owner, position};
 use super::slots::{Slots, check_name, kept};
 use crate::address::Address;
 use crate::copy::{self, CopyError, STEP, Watch};
@@ -53,20 +52,22 @@ pub struct Read {
 /// A reader that has a slot.
 #[derive(Debug)]
 pub struct Reader {
-    handle: Handle,
-    how: Read,
+    pub(super) handle: Handle,
+    pub(super) how: Read,
     slot: usize,
     /// What we stored in it, with the generation of the stream.
-    who: Cell<Owner>,
-    position: u64,
+    who: Owner,
+    pub(super) position: u64,
     /// Of that stream.
-    overwrite: Cell<bool>,
+    pub(super) overwrite: bool,
     /// Bytes of our own: records, and what may be written over meanwhile.
-    buffer: Vec<u8>,
+    pub(super) buffer: Vec<u8>,
     /// In the middle of a record whose beginning we do not have.
-    skipping: bool,
+    pub(super) skipping: bool,
+    /// What was written last is a record without its end.
+    pub(super) unended: bool,
     /// Bytes that were lost, and that nobody was told of yet.
-    lost: u64,
+    pub(super) lost: u64,
 }
 
 fn open(address: &Address) -> Result<Handle> {
@@ -100,8 +101,12 @@ enum Found {
     Bytes(u64),
     /// No more than there were, of a record that does not fit into the ring.
     Part(u64),
+    /// The same, of a record that a stream has ended with.
+    Last(u64),
     /// The end of the stream; whether it was marked.
     End(bool),
+    /// Another stream, which is to be read too.
+    Next(Stream),
 }
 
 impl Reader {
@@ -140,7 +145,13 @@ impl Reader {
                 }
                 None => Owner::Anonymous(stream.generation),
             };
-            Ok((slot, who, ring.join(slot, who, at, stream.overwrite), stream, true))
+            let joined = ring.join(slot, who, at, stream.overwrite);
+            if let (From::Position(wanted), true) = (how.from, at != Some(joined)) {
+                // The writer was faster.
+                handle.free(slot);
+                return Err(slots.gone(wanted, joined.wrapping_sub(ring.memory.load(START, Relaxed))));
+            }
+            Ok((slot, who, joined, stream, true))
         })?;
         // Who waits for readers has one more.
         ring.notify(READ);
@@ -148,11 +159,12 @@ impl Reader {
             handle,
             how,
             slot,
-            who: Cell::new(who),
+            who,
             position: at,
-            overwrite: Cell::new(stream.overwrite),
+            overwrite: stream.overwrite,
             buffer: Vec::new(),
             skipping: false,
+            unended: false,
             lost: 0,
         };
         reader.skipping = is_new && reader.begins_within()?;
@@ -186,24 +198,25 @@ impl Reader {
         let mut have = 0;
         while left > 0 {
             let found = self.wait(have, patience)?;
-            let (mut there, whole) = match found {
+            let (there, whole) = match found {
                 Found::Bytes(there) => (there, true),
-                Found::Part(there) => (there, false),
+                Found::Part(there) | Found::Last(there) => (there, false),
                 Found::End(marked) => (if marked { have } else { 0 }, false),
+                Found::Next(stream) => {
+                    self.go_on(stream, out)?;
+                    continue;
+                }
             };
-            if self.how.end.is_none() && !self.overwrite.get() {
+            if self.how.end.is_none() && !self.overwrite {
                 left -= if there > 0 { self.copy_directly(out, there.min(left))? } else { 0 };
             } else {
-                loop {
-                    have = self.copy_through(out, there, whole, &mut left)?;
-                    there = have;
-                    if whole || have == 0 {
-                        break;
-                    }
-                }
+                have = self.copy_through(out, there, whole, &mut left)?;
                 if !self.skipping && self.lost > 0 {
                     lost(std::mem::take(&mut self.lost));
                 }
+            }
+            if let Found::Last(_) = found {
+                left = left.saturating_sub(1);
             }
             if let Found::End(marked) = found {
                 if self.lost > 0 {
@@ -216,9 +229,24 @@ impl Reader {
         Ok(())
     }
 
+    /// Read the next stream, whose first record is none of the last one's.
+    fn go_on(&mut self, stream: Stream, out: BorrowedFd<'_>) -> Result<()> {
+        self.who = self.who.in_generation(stream.generation);
+        self.overwrite = stream.overwrite;
+        let ring = &self.handle.ring;
+        // Release: the position that we have, for `slowest` and `all_read`.
+        ring.memory.store(owner(self.slot), self.who.encode(), Release);
+        // Its writer may wait for that to begin yet another.
+        ring.notify(READ);
+        if let (true, Some(end)) = (std::mem::take(&mut self.unended), self.how.end) {
+            write(out, &[end])?;
+        }
+        Ok(())
+    }
+
     /// Give the slot back. A name keeps it.
     pub fn leave(self) {
-        if let Owner::Anonymous(_) = self.who.get() {
+        if let Owner::Anonymous(_) = self.who {
             self.handle.ring.leave(self.slot, self.position);
         }
     }
@@ -232,35 +260,30 @@ impl Reader {
 
     fn ready(&self, have: u64, begin: Instant, care: Care) -> Result<Option<Found>> {
         let ring = &self.handle.ring;
-        let generation = self.who.get().generation().unwrap_or(0);
+        let generation = self.who.generation().unwrap_or(0);
         let seen = self.position.wrapping_add(have);
         let corrupt = |corrupt| self.handle.corrupt(corrupt);
+        let more = |more| Ok(Some(Found::Bytes(have.saturating_add(more))));
         match ring.look(seen, generation).map_err(corrupt)? {
-            Look::Bytes(more) => return Ok(Some(Found::Bytes(have.saturating_add(more)))),
+            Look::Bytes(bytes) => return more(bytes),
             Look::Ended if !self.how.follow => return Ok(Some(Found::End(true))),
+            Look::Ended if have > 0 => return Ok(Some(Found::Last(have))),
             Look::Next(stream) if !self.how.follow => return Ok(Some(Found::End(!stream.died_before))),
-            Look::Next(stream) => {
-                self.who.set(self.who.get().in_generation(stream.generation));
-                self.overwrite.set(stream.overwrite);
-                // Release: the position that we have, for `slowest` and `all_read`.
-                ring.memory.store(owner(self.slot), self.who.get().encode(), Release);
-                return self.ready(have, begin, care);
-            }
-            Look::Ended | Look::Nothing if care == Care::Glance => return Ok(None),
+            Look::Next(stream) => return Ok(Some(Found::Next(stream))),
             Look::Ended | Look::Nothing => {}
         }
         if have >= ring.capacity {
             return Ok(Some(Found::Part(have)));
         }
-        // A writer that waits for room for a record, while we wait for the rest
-        // of another, would wait for ever.
-        let writer_waits = || ring.memory.load32(READ + WAITING, Relaxed) != 0;
-        if have > 0 && begin.elapsed() >= LONGEST_SLEEP && writer_waits() {
+        if care == Care::Glance {
+            return Ok(None);
+        }
+        if have > 0 && begin.elapsed() >= LONGEST_SLEEP && self.is_waited_for(seen).map_err(corrupt)? {
             return Ok(Some(Found::Part(have)));
         }
         // Whose words were changed holds the writer back, or waits in vain.
-        let is_ours = ring.owner(self.slot) == Ok(self.who.get())
-            && ring.memory.load(position(self.slot), Relaxed) == self.position;
+        let is_ours =
+            ring.owner(self.slot) == Ok(self.who) && ring.memory.load(position(self.slot), Relaxed) == self.position;
         if !is_ours {
             return Err(corrupt(Corrupt("its slot was written by another")));
         }
@@ -275,24 +298,23 @@ impl Reader {
                 self.handle.check()?;
                 Ok(Some(Found::End(false)))
             }
-            _ => self.ready(have, begin, care),
+            Look::Bytes(bytes) => more(bytes),
+            Look::Ended => Ok(Some(Found::End(true))),
+            Look::Next(stream) => Ok(Some(Found::End(!stream.died_before))),
         }
     }
 
-    fn consume(&mut self, len: u64) {
+    /// Whether the writer waits, and none is slower than we are: for room for a
+    /// record, while we wait for the rest of another, it would wait for ever.
+    fn is_waited_for(&self, head: u64) -> std::result::Result<bool, Corrupt> {
+        let ring = &self.handle.ring;
+        let waits = ring.memory.load32(READ + WAITING, Relaxed) != 0;
+        Ok(waits && ring.slowest(head)?.lag == head.wrapping_sub(self.position))
+    }
+
+    pub(super) fn consume(&mut self, len: u64) {
         self.position = self.position.wrapping_add(len);
         self.handle.ring.consume(self.slot, self.position);
-    }
-
-    fn wrote(&self, result: std::result::Result<usize, CopyError>) -> Result<u64> {
-        match result {
-            Ok(n) => Ok(n as u64),
-            Err(CopyError::Write(Errno::EFAULT)) => Err(self.handle.lost()),
-            Err(CopyError::Write(errno) | CopyError::Read(errno)) => {
-                Err(Error::new(ErrorKind::Failure, OUTPUT, errno.desc()))
-            }
-            Err(CopyError::Interrupted) => Err(Error::new(ErrorKind::Failure, OUTPUT, Errno::EINTR.desc())),
-        }
     }
 
     /// write(2) straight out of the ring, which nobody writes over.
@@ -300,104 +322,23 @@ impl Reader {
         let (at, len) = self.handle.piece(self.position, there.min(STEP as u64));
         let region = &self.handle.ring.memory.0;
         let n = Watch::default().retry(out, PollFlags::POLLOUT, CopyError::Write, || region.drain(out, at, len));
-        let n = self.wrote(n)?;
-        self.consume(n);
-        Ok(n)
-    }
-
-    /// Copy out of the ring and write what is intact, with `whole` whole records
-    /// alone; the number of bytes behind the position that are none.
-    fn copy_through(&mut self, out: BorrowedFd<'_>, there: u64, whole: bool, left: &mut u64) -> Result<u64> {
-        let mut there = there;
-        self.jump(&mut there);
-        if there > self.handle.ring.capacity {
-            return Err(self.handle.corrupt(Corrupt("its positions cannot be")));
-        }
-        let mut len = there.min(STEP as u64) as usize;
-        loop {
-            let mut buffer = std::mem::take(&mut self.buffer);
-            buffer.resize(len, 0);
-            let copied = self.handle.copy_out(self.position, &mut buffer);
-            self.buffer = buffer;
-            copied?;
-            let mut from = self.jump(&mut there).min(len);
-            from += self.skip(from);
-            let bytes = &self.buffer[from..];
-            if bytes.is_empty() {
-                return Ok(0);
+        match n {
+            Ok(n) => {
+                self.consume(n as u64);
+                Ok(n as u64)
             }
-            let cut = self.cut(bytes, *left);
-            let (cut, records) = match cut {
-                (0, _) if !whole => (bytes.len(), 1),
-                cut => cut,
-            };
-            if cut > 0 {
-                let (buffer, range) = (std::mem::take(&mut self.buffer), from..from + cut);
-                let mut written = 0;
-                while written < cut {
-                    let rest = &buffer[range.start + written..range.end];
-                    let n = Watch::default()
-                        .retry(out, PollFlags::POLLOUT, CopyError::Write, || nix::unistd::write(out, rest));
-                    written += self.wrote(n)? as usize;
-                }
-                self.buffer = buffer;
-                self.consume(cut as u64);
-                *left -= records;
-                return Ok(0);
-            }
-            if bytes.len() as u64 == there {
-                return Ok(there);
-            }
-            len = (len.saturating_mul(2) as u64).min(there) as usize;
+            Err(CopyError::Write(Errno::EFAULT)) => Err(self.handle.lost()),
+            Err(CopyError::Write(errno) | CopyError::Read(errno)) => Err(not_written(errno)),
+            Err(CopyError::Interrupted) => Err(not_written(Errno::EINTR)),
         }
     }
+}
 
-    /// How many of the bytes to write, and how many records, or bytes, that is.
-    fn cut(&self, bytes: &[u8], left: u64) -> (usize, u64) {
-        let Some(end) = self.how.end else {
-            let len = (bytes.len() as u64).min(left);
-            return (len as usize, len);
-        };
-        if left == u64::MAX {
-            return (bytes.iter().rposition(|&byte| byte == end).map_or(0, |at| at + 1), 0);
-        }
-        let (mut cut, mut records) = (0, 0);
-        while records < left
-            && let Some(at) = bytes[cut..].iter().position(|&byte| byte == end)
-        {
-            cut += at + 1;
-            records += 1;
-        }
-        (cut, records)
-    }
+/// Write all of it to standard output.
+pub(super) fn write(out: BorrowedFd<'_>, bytes: &[u8]) -> Result<()> {
+    copy::write_all(out, bytes, None).map_err(|(_, errno)| not_written(errno))
+}
 
-    /// Go on behind what was written over: how many bytes that is of those that
-    /// are `there`.
-    fn jump(&mut self, there: &mut u64) -> usize {
-        let oldest = self.handle.ring.intact();
-        if !self.overwrite.get() || !before(self.position, oldest) {
-            return 0;
-        }
-        let gone = oldest.wrapping_sub(self.position);
-        self.lost = self.lost.saturating_add(gone);
-        self.consume(gone);
-        *there = there.saturating_sub(gone);
-        self.skipping = self.how.end.is_some();
-        usize::try_from(gone).unwrap_or(usize::MAX)
-    }
-
-    /// In the middle of a record, go on to the next one: how many bytes of the
-    /// buffer, behind `from`, that is.
-    fn skip(&mut self, from: usize) -> usize {
-        let (true, Some(end)) = (self.skipping, self.how.end) else { return 0 };
-        let bytes = &self.buffer[from..];
-        let at = bytes.iter().position(|&byte| byte == end);
-        let len = at.map_or(bytes.len(), |at| at + 1);
-        self.skipping = at.is_none();
-        if self.lost > 0 {
-            self.lost += len as u64;
-        }
-        self.consume(len as u64);
-        len
-    }
+fn not_written(errno: Errno) -> Error {
+    Error::new(ErrorKind::Failure, OUTPUT, errno.desc())
 }

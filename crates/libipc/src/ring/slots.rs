@@ -98,9 +98,15 @@ impl Slots<'_> {
             return failure(format!("position {wanted} is past the end, {written} bytes were committed"));
         }
         if wanted < oldest {
-            return failure(format!("position {wanted} is no longer there, the oldest is {oldest}"));
+            return Err(self.gone(wanted, oldest));
         }
         Ok(Some(start.wrapping_add(wanted)))
+    }
+
+    /// The error of a position of the stream that was written over.
+    pub(super) fn gone(&self, wanted: u64, oldest: u64) -> Error {
+        let what = format!("position {wanted} is no longer there, the oldest is {oldest}");
+        Error::new(ErrorKind::Failure, self.0.shown(), what)
     }
 }
 
