@@ -65,3 +65,28 @@ fn k1_one_of_many_writers_killed_while_it_appends() {
     t.cmd("ringput").args(["--close", &r]).run().ok();
     assert!(cat(&t, &[&r]).run().ok() == [&first[..], b"\0small\0"].concat());
 }
+
+#[test]
+fn two_of_many_that_wait_for_readers_write_one_stream() {
+    let t = Test::new();
+    for (i, flags) in [&["--many", "-l"][..], &["-l"]].iter().enumerate() {
+        let r = t.name(i);
+        put(&t, &[*flags, &[r.as_str()]].concat(), "a\nb\n").run().ok();
+        if flags.contains(&"--many") {
+            t.cmd("ringput").args(["--close", &r]).run().ok();
+        }
+        assert_eq!(cat(&t, &["--as", "n", "-l", "--count", "1", &r]).run().ok(), b"a\n");
+        let writers = ["c\n", "d\n"].map(|line| {
+            let writer = put(&t, &["--many", "-l", &r], line).spawn();
+            writer.wait_blocked();
+            writer
+        });
+        assert_eq!(cat(&t, &["--as", "n", &r]).run().ok(), b"b\n");
+        for writer in writers {
+            writer.output().ok();
+        }
+        t.cmd("ringput").args(["--close", &r]).run().ok();
+        let read = cat(&t, &["--as", "n", &r]).run().ok();
+        assert!(read == b"c\nd\n" || read == b"d\nc\n", "{}", read.escape_ascii());
+    }
+}

@@ -76,11 +76,12 @@ impl Writer {
 
     fn take(handle: Handle, how: &Write, patience: &mut Patience) -> Result<Self> {
         lock_writer(&handle, if how.many { Hold::Shared } else { Hold::Exclusive }, patience)?;
+        if how.many {
+            lock_append(&handle, patience)?;
+        }
+        // No earlier: another of many writers may have begun a stream meanwhile.
         let (stream, place) = (decoded(&handle)?, placed(&handle)?);
         let mut writer = Writer { handle, stream, place };
-        if how.many {
-            writer.lock_append(patience)?;
-        }
         let entered = writer.enter(how, patience);
         writer.handle.unlock(lock::APPEND);
         entered.map(|()| writer)
@@ -177,7 +178,7 @@ impl Writer {
         let mut rest = records;
         while !rest.is_empty() {
             if self.stream.many {
-                self.lock_append(patience)?;
+                self.take_turn(patience)?;
             }
             let appended = self.append_some(rest, end, patience);
             if self.stream.many {
@@ -217,8 +218,8 @@ impl Writer {
     }
 
     /// Become the one of many writers that appends, where the last one stopped.
-    fn lock_append(&mut self, patience: &mut Patience) -> Result<()> {
-        self.handle.lock(Hold::Exclusive, lock::APPEND, "another writer appends to it", patience)?;
+    fn take_turn(&mut self, patience: &mut Patience) -> Result<()> {
+        lock_append(&self.handle, patience)?;
         self.check_stream()?;
         self.place = placed(&self.handle)?;
         Ok(())
@@ -302,7 +303,7 @@ impl Writer {
 pub fn close(address: &Address, patience: &mut Patience) -> Result<()> {
     let handle = Handle::open(super::entry(address)?, Access::Write)?;
     lock_writer(&handle, Hold::Shared, patience)?;
-    handle.lock(Hold::Exclusive, lock::APPEND, "another writer appends to it", patience)?;
+    lock_append(&handle, patience)?;
     handle.check()?;
     let stream = decoded(&handle)?;
     if !stream.ended {
@@ -313,6 +314,10 @@ pub fn close(address: &Address, patience: &mut Patience) -> Result<()> {
 
 fn lock_writer(handle: &Handle, hold: Hold, patience: &mut Patience) -> Result<()> {
     handle.lock(hold, lock::WRITER, "has a writer already", patience)
+}
+
+fn lock_append(handle: &Handle, patience: &mut Patience) -> Result<()> {
+    handle.lock(Hold::Exclusive, lock::APPEND, "another writer appends to it", patience)
 }
 
 fn decoded(handle: &Handle) -> Result<Stream> {
