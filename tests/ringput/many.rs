@@ -1,5 +1,7 @@
 //! Streams of many writers.
 
+use std::time::Instant;
+
 use super::*;
 
 #[test]
@@ -89,4 +91,28 @@ fn two_of_many_that_wait_for_readers_write_one_stream() {
         let read = cat(&t, &["--as", "n", &r]).run().ok();
         assert!(read == b"c\nd\n" || read == b"d\nc\n", "{}", read.escape_ascii());
     }
+}
+
+#[test]
+fn no_patience_is_needed_for_another_that_appends() {
+    let t = Test::new();
+    let r = t.name("r");
+    let script = format!(
+        "ringput --many -l {r} </dev/null; ringcat -l {r} >out & reader=$!
+        for w in a b c d; do
+            (for ((i = 0; i < 20; i++)); do seq 2000 | ringput --many -l -n {r} || echo $?; done) & pids+=\" $!\"
+        done
+        wait $pids; ringput --close {r}; wait $reader; wc -l <out"
+    );
+    assert_eq!(t.bash(&script).run().text(), "160000");
+    // But for one that waits, as the ring is full.
+    let full = t.name("full");
+    let writer = put(&t, &["--many", "-l", "-s", "4096", &full], "line\n".repeat(1000)).spawn();
+    wait_until("it is full", || position(&t, &full) == 4095);
+    writer.wait_blocked();
+    let begin = Instant::now();
+    put(&t, &["--many", "-l", "-n", &full], "one\n").run().says(75, "another writer appends to it");
+    put(&t, &["--many", "-l", "-w", "0.1", &full], "one\n").run().says(124, "another writer appends to it");
+    assert!(begin.elapsed() < Duration::from_secs(4));
+    writer.kill(Signal::SIGKILL);
 }

@@ -195,6 +195,25 @@ impl Handle {
         }
     }
 
+    /// Take a lock that others hold for an instant: not even -n gives up for one.
+    /// A holder that was stopped, or that waits itself, is waited for like
+    /// everything else.
+    pub(super) fn lock_for_an_instant(&self, bytes: Bytes, busy: &str, patience: &mut Patience) -> Result<()> {
+        if self.try_lock(Hold::Exclusive, bytes)? {
+            return Ok(());
+        }
+        // The time of a timeout runs from here; without one it is over at once.
+        let _ = patience.begin(self.shown(), busy);
+        let mut briefly = Patience::new(Limit::Within(STEP));
+        match self.lock(Hold::Exclusive, bytes, busy, &mut briefly) {
+            Err(error) if error.kind == ErrorKind::TimedOut => self.lock(Hold::Exclusive, bytes, busy, patience),
+            other => {
+                patience.start_over();
+                other
+            }
+        }
+    }
+
     pub(super) fn try_lock(&self, hold: Hold, bytes: Bytes) -> Result<bool> {
         ofd::try_lock(self.file(), hold, bytes).map_err(|errno| self.entry.errno(errno))
     }
@@ -211,15 +230,7 @@ impl Handle {
     /// Do something while no other reader joins or leaves its name, and no
     /// stream begins. Held for an instant by everybody.
     pub(super) fn with_slots<T>(&self, patience: &mut Patience, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        // Not even -n gives up for an instant; a holder that was stopped is
-        // waited for like everything else.
-        let mut briefly = Patience::new(Limit::Within(STEP));
-        match self.lock(Hold::Exclusive, lock::SLOTS, "its table of readers is locked", &mut briefly) {
-            Err(error) if error.kind == ErrorKind::TimedOut => {
-                self.lock(Hold::Exclusive, lock::SLOTS, "its table of readers is locked", patience)?;
-            }
-            other => other?,
-        }
+        self.lock_for_an_instant(lock::SLOTS, "its table of readers is locked", patience)?;
         let done = work();
         self.unlock(lock::SLOTS);
         done

@@ -317,7 +317,7 @@ fn lock_writer(handle: &Handle, hold: Hold, patience: &mut Patience) -> Result<(
 }
 
 fn lock_append(handle: &Handle, patience: &mut Patience) -> Result<()> {
-    handle.lock(Hold::Exclusive, lock::APPEND, "another writer appends to it", patience)
+    handle.lock_for_an_instant(lock::APPEND, "another writer appends to it", patience)
 }
 
 fn decoded(handle: &Handle) -> Result<Stream> {
