@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use crate::util::{Output, Run, Test, noise, said, wait_until};
 
 mod many;
+mod names;
 
 pub fn put<'t>(t: &'t Test, args: &[&str], input: impl Into<Vec<u8>>) -> Run<'t> {
     t.cmd("ringput").args(args).stdin(input)

@@ -261,10 +261,12 @@ impl Handle {
         if let Ok(Owner::Anonymous(_)) = owner {
             self.free(slot);
         }
+        // It died on its way to its place; where the writer waits for nobody, it
+        // was overrun, and is to hear of that.
         if let Ok(Owner::Named(_)) = owner
             && self.lag(slot) > self.ring.capacity
+            && self.ring.stream().is_ok_and(|stream| !stream.overwrite)
         {
-            // It died on its way to its place.
             self.ring.consume(slot, self.ring.oldest());
         }
         self.unlock(lock::reader(slot));
