@@ -236,6 +236,14 @@ impl Handle {
         done
     }
 
+    /// The same within a step of a wait; None if the lock could not be had.
+    pub(super) fn with_slots_now<T>(&self, work: impl FnOnce() -> Result<Option<T>>) -> Result<Option<T>> {
+        match self.with_slots(&mut Patience::new(Limit::Within(STEP)), work) {
+            Err(error) if error.kind == ErrorKind::TimedOut => Ok(None),
+            other => other,
+        }
+    }
+
     // Slots.
 
     /// The name in a slot; empty for one that has none.
@@ -251,7 +259,8 @@ impl Handle {
     }
 
     /// Look after the slot of a dead reader, if it is one: an anonymous one's is
-    /// freed, a name stays where it is. None if the reader lives.
+    /// freed, a name stays where it is. None if the reader lives. The table is
+    /// locked, so that who takes the slot finds it locked by a reader alone.
     pub(super) fn sweep(&self, slot: usize) -> Result<Option<Owner>> {
         if !self.try_lock(Hold::Exclusive, lock::reader(slot))? {
             return Ok(None);

@@ -4,14 +4,14 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::algorithm::{Corrupt, Memory, Place};
 use super::begin::{all_read, create, who_is_behind};
-use super::handle::{Care, Handle, STEP as LONGEST_SLEEP};
+use super::handle::{Care, Handle};
 use super::layout::{HEAD, LIMIT, Owner, READ, START, Stream, lock};
 use crate::address::Address;
 use crate::entry::Access;
 use crate::error::{Error, ErrorKind, Result};
 use crate::mode::Mode;
 use crate::ofd::Hold;
-use crate::wait::{Limit, Patience};
+use crate::wait::Patience;
 
 /// What to do with a stream that has no end, or that has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,18 +124,13 @@ impl Writer {
         let busy = || format!("its last stream is still read{}", who_is_behind(handle, head, true));
         handle.wait(READ, patience, busy, |_| {
             // So that nobody joins in between.
-            let mut briefly = Patience::new(Limit::Within(LONGEST_SLEEP));
-            let begun = handle.with_slots(&mut briefly, || {
+            handle.with_slots_now(|| {
                 let read = all_read(handle, head, last.generation, stream.generation)?;
                 if read {
                     handle.ring.begin(head, stream);
                 }
                 Ok(read.then_some(()))
-            });
-            match begun {
-                Err(error) if error.kind == ErrorKind::TimedOut => Ok(None),
-                other => other,
-            }
+            })
         })?;
         self.place.touched = head;
         Ok(())
@@ -271,7 +266,11 @@ impl Writer {
                 let slowest = ring.slowest(place.head).map_err(|corrupt| handle.corrupt(corrupt))?;
                 let Some(slot) = slowest.slot else { return Ok(None) };
                 let moved = || ring.slowest(place.head) != Ok(slowest);
-                if handle.sweep(slot)?.is_none() || !moved() {
+                // Most readers live: the table is not locked for them.
+                if handle.is_held(lock::reader(slot))?
+                    || handle.with_slots_now(|| handle.sweep(slot))?.is_none()
+                    || !moved()
+                {
                     return Ok(None);
                 }
             }
