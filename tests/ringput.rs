@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 
 use crate::util::{Output, Run, Test, noise, said, wait_until};
 
+mod input;
 mod many;
 mod names;
 

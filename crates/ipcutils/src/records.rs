@@ -26,9 +26,7 @@ impl<'fd> Records<'fd> {
     /// caller to refuse.
     pub fn new(fd: BorrowedFd<'fd>, end: u8, longest: usize) -> Self {
         copy::enlarge_pipe(fd);
-        // A whole record must fit, with its end.
-        let room = longest.saturating_add(1).saturating_add(STEP);
-        Records { fd, end, longest, buffer: vec![0; room], begin: 0, filled: 0, at_end: false }
+        Records { fd, end, longest, buffer: Vec::new(), begin: 0, filled: 0, at_end: false }
     }
 
     /// The next record without its end, and whether the input was read for it,
@@ -62,7 +60,8 @@ impl<'fd> Records<'fd> {
             self.buffer.copy_within(self.begin..self.filled, 0);
             self.filled -= self.begin;
             self.begin = 0;
-            let end = self.buffer.len().min(self.filled + STEP);
+            let end = self.filled.saturating_add(STEP);
+            self.grow(end)?;
             let n = copy::read(self.fd, &mut self.buffer[self.filled..end])
                 .map_err(|errno| Error::new(ErrorKind::Failure, "standard input", errno.desc()))?;
             self.filled += n;
@@ -71,14 +70,35 @@ impl<'fd> Records<'fd> {
         }
     }
 
+    /// Make the buffer at least this long. It doubles up to what the longest
+    /// record needs: who says how long that is may have lied.
+    fn grow(&mut self, least: usize) -> Result<()> {
+        let now = self.buffer.len();
+        if least <= now {
+            return Ok(());
+        }
+        let most = self.longest.saturating_add(1).saturating_add(STEP);
+        let wanted = least.max(most.min(now.saturating_mul(2)));
+        let reserved = self.buffer.try_reserve_exact(wanted - now);
+        reserved.map_err(|_| Error::new(ErrorKind::NoRoom, "standard input", "out of memory for a record"))?;
+        self.buffer.resize(wanted, 0);
+        Ok(())
+    }
+
     /// All records that are there, at least one, with their ends, the last of the
-    /// input perhaps without; None after the last. One longer than `longest`
-    /// comes alone, as much of it as there is.
+    /// input perhaps without, unless that is to be made `complete`; None after the
+    /// last. One longer than `longest` comes alone, as much of it as there is.
     ///
     /// # Errors
     /// As of [`Records::next`].
-    pub fn some(&mut self) -> Result<Option<&[u8]>> {
+    pub fn some(&mut self, complete: bool) -> Result<Option<&[u8]>> {
         let Some((first, _)) = self.next_range()? else { return Ok(None) };
+        if complete && self.at_end {
+            // Where the input ended there was room for more.
+            self.buffer[self.begin] = self.end;
+            self.begin += 1;
+            self.filled += 1;
+        }
         if let Some(at) = memchr::memrchr(self.end, &self.buffer[self.begin..self.filled]) {
             self.begin += at + 1;
         }
@@ -148,9 +168,9 @@ mod tests {
         file.write_all(b"a\n\nb\nrest").unwrap();
         file.rewind().unwrap();
         let mut records = Records::new(file.as_fd(), b'\n', 10);
-        assert_eq!(records.some().unwrap(), Some(&b"a\n\nb\n"[..]));
-        assert_eq!(records.some().unwrap(), Some(&b"rest"[..]));
-        assert_eq!(records.some().unwrap(), None);
+        assert_eq!(records.some(false).unwrap(), Some(&b"a\n\nb\n"[..]));
+        assert_eq!(records.some(false).unwrap(), Some(&b"rest"[..]));
+        assert_eq!(records.some(false).unwrap(), None);
     }
 
     #[test]

@@ -109,11 +109,8 @@ impl Args {
         let mut records = Records::new(input.fd(), end, longest);
         loop {
             writer.wait_for_input(input.fd())?;
-            let Some(some) = records.some()? else { return Ok(()) };
-            if self.many && some.last() != Some(&end) {
-                // Another writer's next record must not become a part of it.
-                return writer.append(&[some, &[end]].concat(), end, patience);
-            }
+            // Another writer's next record must not become a part of the last.
+            let Some(some) = records.some(self.many)? else { return Ok(()) };
             writer.append(some, end, patience)?;
         }
     }
