@@ -1,6 +1,7 @@
 //! What a writer of records reads, and how it waits for it.
 
 use std::os::unix::fs::FileExt;
+use std::time::Instant;
 
 use super::*;
 
@@ -21,4 +22,23 @@ fn k14_a_size_that_cannot_be_had_costs_nothing() {
     let script =
         format!("ulimit -v $((64 * 1024 * 1024 + 100 * 1024)); head -c 300M /dev/zero | ringput -l --restart {r}");
     t.bash(&script).run().says(9, "out of memory for a record");
+}
+
+#[test]
+fn k17_a_writer_in_the_middle_of_a_line_notices_that_its_ring_is_gone() {
+    let t = Test::new();
+    for (i, flags) in [&["-l"][..], &["-0"], &["-l", "--many"]].iter().enumerate() {
+        let r = t.name(i);
+        let mut writer = t.cmd("ringput").args(*flags).args([&r]).spawn_open();
+        writer.write(b"part");
+        wait_until("there is a ring", || Path::new(&path_of(&r)).exists());
+        // It sleeps after it has read that alone.
+        writer.wait_blocked();
+        std::fs::remove_file(path_of(&r)).unwrap();
+        // Within 2 s: its input stays open.
+        let deadline = Instant::now() + Duration::from_secs(2);
+        wait_until("it has ended", || writer.state() == 'Z' || Instant::now() > deadline);
+        writer.kill(Signal::SIGKILL);
+        writer.output().says(6, "was removed or replaced meanwhile");
+    }
 }

@@ -36,11 +36,11 @@ impl<'fd> Records<'fd> {
     /// [`ErrorKind::Failure`] if it cannot be read.
     #[allow(clippy::should_implement_trait)] // it lends from its buffer
     pub fn next(&mut self) -> Result<Option<(&[u8], bool)>> {
-        Ok(self.next_range()?.map(|(record, waited)| (self.give(record), waited)))
+        Ok(self.next_range(|_| Ok(()))?.map(|(record, waited)| (self.give(record), waited)))
     }
 
-    /// Where in the buffer it is.
-    fn next_range(&mut self) -> Result<Option<(Range<usize>, bool)>> {
+    /// Where in the buffer it is; `wait` is called before each read.
+    fn next_range(&mut self, wait: impl Fn(BorrowedFd<'_>) -> Result<()>) -> Result<Option<(Range<usize>, bool)>> {
         let (mut searched, mut waited) = (0, false);
         loop {
             let unread = &self.buffer[self.begin..self.filled];
@@ -62,6 +62,7 @@ impl<'fd> Records<'fd> {
             self.begin = 0;
             let end = self.filled.saturating_add(STEP);
             self.grow(end)?;
+            wait(self.fd)?;
             let n = copy::read(self.fd, &mut self.buffer[self.filled..end])
                 .map_err(|errno| Error::new(ErrorKind::Failure, "standard input", errno.desc()))?;
             self.filled += n;
@@ -90,9 +91,9 @@ impl<'fd> Records<'fd> {
     /// last. One longer than `longest` comes alone, as much of it as there is.
     ///
     /// # Errors
-    /// As of [`Records::next`].
-    pub fn some(&mut self, complete: bool) -> Result<Option<&[u8]>> {
-        let Some((first, _)) = self.next_range()? else { return Ok(None) };
+    /// As of [`Records::next`], and of `wait`, which waits for input.
+    pub fn some(&mut self, complete: bool, wait: impl Fn(BorrowedFd<'_>) -> Result<()>) -> Result<Option<&[u8]>> {
+        let Some((first, _)) = self.next_range(wait)? else { return Ok(None) };
         if complete && self.at_end {
             // Where the input ended there was room for more.
             self.buffer[self.begin] = self.end;
@@ -168,9 +169,9 @@ mod tests {
         file.write_all(b"a\n\nb\nrest").unwrap();
         file.rewind().unwrap();
         let mut records = Records::new(file.as_fd(), b'\n', 10);
-        assert_eq!(records.some(false).unwrap(), Some(&b"a\n\nb\n"[..]));
-        assert_eq!(records.some(false).unwrap(), Some(&b"rest"[..]));
-        assert_eq!(records.some(false).unwrap(), None);
+        assert_eq!(records.some(false, |_| Ok(())).unwrap(), Some(&b"a\n\nb\n"[..]));
+        assert_eq!(records.some(false, |_| Ok(())).unwrap(), Some(&b"rest"[..]));
+        assert_eq!(records.some(false, |_| Ok(())).unwrap(), None);
     }
 
     #[test]

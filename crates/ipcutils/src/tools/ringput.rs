@@ -108,9 +108,8 @@ impl Args {
         let longest = usize::try_from(writer.capacity()).unwrap_or(usize::MAX);
         let mut records = Records::new(input.fd(), end, longest);
         loop {
-            writer.wait_for_input(input.fd())?;
             // Another writer's next record must not become a part of the last.
-            let Some(some) = records.some(self.many)? else { return Ok(()) };
+            let Some(some) = records.some(self.many, |fd| writer.wait_for_input(fd))? else { return Ok(()) };
             writer.append(some, end, patience)?;
         }
     }
