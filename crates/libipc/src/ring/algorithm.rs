@@ -172,11 +172,19 @@ impl<M: Memory> Ring<M> {
         Place { head, touched }
     }
 
-    /// Begin a stream at `head`. No reader joins meanwhile, and each has read all.
-    pub(super) fn begin(&self, head: u64, stream: Stream) {
-        self.memory.store(START, head, Relaxed);
-        self.memory.store(CONSUMED, head, Relaxed);
-        self.memory.store(LIMIT, head, Relaxed);
+    /// Begin a stream at `head`. No reader joins meanwhile, and each has read all
+    /// of the `last` one.
+    pub(super) fn begin(&self, head: u64, last: Stream, stream: Stream) {
+        // One who dies on the way must not leave the last stream with the START
+        // of this one: who goes on there would write all of it again. What it
+        // leaves is the last stream under a new number, or this one, empty.
+        let renumbered = Stream { ended: last.ended, many: last.many, ..stream };
+        self.memory.store(STREAM, renumbered.encode(), Release);
+        // Release: each after the one before, also for who finds them after a
+        // death. CONSUMED and LIMIT are sane before, in either stream.
+        self.memory.store(START, head, Release);
+        self.memory.store(CONSUMED, head, Release);
+        self.memory.store(LIMIT, head, Release);
         // Release: the above, for `stream`.
         self.memory.store(STREAM, stream.encode(), Release);
         self.rouse(WRITTEN);
@@ -296,5 +304,76 @@ impl<M: Memory> Ring<M> {
             self.memory.sleep(word, number, timeout);
         }
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::{Cell, RefCell};
+    use std::collections::BTreeMap;
+
+    /// Memory of a process that is killed after so many stores.
+    struct Mortal {
+        words: RefCell<BTreeMap<usize, u64>>,
+        left: Cell<usize>,
+    }
+
+    impl Memory for Mortal {
+        fn load(&self, at: usize, _: Ordering) -> u64 {
+            self.words.borrow().get(&at).copied().unwrap_or(0)
+        }
+        fn store(&self, at: usize, value: u64, _: Ordering) {
+            if let Some(left) = self.left.get().checked_sub(1) {
+                self.left.set(left);
+                self.words.borrow_mut().insert(at, value);
+            }
+        }
+        fn exchange(&self, at: usize, _: u64, to: u64, order: Ordering) -> bool {
+            self.store(at, to, order);
+            true
+        }
+        fn load32(&self, _: usize, _: Ordering) -> u32 {
+            0
+        }
+        fn store32(&self, _: usize, _: u32, _: Ordering) {}
+        fn increment32(&self, _: usize, _: Ordering) {}
+        fn fence(&self) {}
+        fn sleep(&self, _: usize, _: u32, _: Duration) {}
+        fn wake(&self, _: usize) {}
+    }
+
+    #[test]
+    fn k1_a_writer_killed_while_it_begins_a_stream() {
+        const BEGAN: u64 = 5;
+        const HEAD_NOW: u64 = 12;
+        for (ended, many, stores) in (0..24).map(|i| (i & 1 != 0, i & 2 != 0, i / 4)) {
+            let last = Stream { generation: 1, ended, many, overwrite: false, died_before: false };
+            let next = Stream { generation: 2, ended: false, many: false, overwrite: true, died_before: !ended };
+            let memory = Mortal { words: RefCell::default(), left: Cell::new(usize::MAX) };
+            let ring = Ring { memory, capacity: 10, slots: 1 };
+            for (at, value) in
+                [(HEAD, HEAD_NOW), (LIMIT, HEAD_NOW + 2), (START, BEGAN), (CONSUMED, 8), (STREAM, last.encode())]
+            {
+                ring.memory.store(at, value, Relaxed);
+            }
+            ring.memory.left.set(stores);
+            ring.begin(HEAD_NOW, last, next);
+            let (now, start) = (ring.stream().unwrap(), ring.memory.load(START, Relaxed));
+            // The last one is all there, and ended if it was; the new one is
+            // empty, and has no end unless the last had one.
+            let is_last = start == BEGAN && now.ended == ended && now.many == many;
+            let is_next = start == HEAD_NOW && now.generation == 2 && (!now.ended || ended);
+            assert!(is_last || is_next, "{stores}: {now:?} {start}");
+            assert!(stores < 5 || now == next, "{now:?}");
+            // Who saw the last one until now hears whether it had an end.
+            let told = ring.look(HEAD_NOW, 1).unwrap();
+            assert!(stores == 0 || told == Look::Next(Stream { died_before: !ended, ..now }), "{told:?}");
+            // What of it a new reader finds was not written over.
+            let oldest = ring.oldest();
+            assert_eq!(oldest, if start == BEGAN { BEGAN.max(HEAD_NOW + 2 - ring.capacity) } else { HEAD_NOW });
+            ring.place().unwrap();
+            ring.slowest(HEAD_NOW).unwrap();
+        }
     }
 }

@@ -127,7 +127,7 @@ impl Writer {
             handle.with_slots_now(|| {
                 let read = all_read(handle, head, last.generation, stream.generation)?;
                 if read {
-                    handle.ring.begin(head, stream);
+                    handle.ring.begin(head, last, stream);
                 }
                 Ok(read.then_some(()))
             })
