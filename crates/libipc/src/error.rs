@@ -70,8 +70,7 @@ impl Error {
     /// An input that cannot be opened: whatever the reason, it is no failure of
     /// the object.
     pub fn input(name: impl ToString, error: &std::io::Error) -> Self {
-        let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
-        Error { kind: ErrorKind::Failure, ..Error::errno(name, errno) }
+        Error { kind: ErrorKind::Failure, ..Error::errno(name, errno_of(error)) }
     }
 
     /// The error number of a call on a System V identifier: for one that is no
@@ -105,4 +104,9 @@ impl Error {
         };
         Error::new(kind, object, what)
     }
+}
+
+/// The number behind an error of the standard library's.
+pub(crate) fn errno_of(error: &std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }

@@ -15,6 +15,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, fstat, major, makedev, minor};
 
 use crate::entry::LOOKING;
+use crate::error::errno_of;
 use crate::sys;
 
 /// What a process can hold.
@@ -92,7 +93,7 @@ impl Census {
     fn look_at(&mut self, pid: i32, devices: &[u64], segments: &Segments, buffer: &mut Vec<u8>) -> nix::Result<()> {
         buffer.clear();
         let maps = File::open(format!("/proc/{pid}/maps")).and_then(|mut maps| maps.read_to_end(buffer));
-        maps.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+        maps.map_err(|error| errno_of(&error))?;
         let mut in_our_namespace = None;
         for line in buffer.split(|&byte| byte == b'\n') {
             let Some((device, inode, path)) = mapping(line) else { continue };

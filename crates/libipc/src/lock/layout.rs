@@ -8,9 +8,7 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nix::errno::Errno;
-
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, errno_of};
 use crate::process;
 use crate::shm::posix::LOCK_MAGIC;
 
@@ -96,7 +94,7 @@ pub(super) fn identify(file: &File, shown: &str) -> Result<[u8; USED]> {
     match file.read_exact_at(&mut content, 0) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return refuse("is no lock".to_owned()),
-        Err(error) => return Err(Error::errno(shown, Errno::from_raw(error.raw_os_error().unwrap_or(0)))),
+        Err(error) => return Err(Error::errno(shown, errno_of(&error))),
     }
     let found = [8, 12, 16].map(|at| number(&content, at));
     match found {

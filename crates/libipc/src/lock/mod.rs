@@ -18,13 +18,11 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use nix::errno::Errno;
-
 use crate::address::Address;
 use crate::command::{Child, End};
 use crate::draft::Replace;
 use crate::entry::{Access, Entry, Object, RACES};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, errno_of};
 use crate::mode::Mode;
 use crate::ofd::{self, Bytes, Hold};
 use crate::shm::{self, posix::check_name};
@@ -115,7 +113,7 @@ impl<'e> Lock<'e> {
             let draft = entry.draft(mode)?;
             if let Err(error) = draft.file().write_all_at(&layout::fresh(), 0) {
                 draft.abandon();
-                return Err(entry.errno(errno(&error)));
+                return Err(entry.errno(errno_of(&error)));
             }
             match draft.publish(Replace::Never, |_| Ok(())) {
                 // Somebody was faster: then theirs.
@@ -230,12 +228,8 @@ impl<'e> Lock<'e> {
     }
 
     fn marked(&self, written: io::Result<()>) -> Result<()> {
-        written.map_err(|error| self.entry.errno(errno(&error)))
+        written.map_err(|error| self.entry.errno(errno_of(&error)))
     }
-}
-
-fn errno(error: &io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }
 
 /// [`ErrorKind::PeerDied`], for who does not want a lock whose last holder died.

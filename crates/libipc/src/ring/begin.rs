@@ -13,7 +13,7 @@ use super::layout::{HEADER, Owner, Stream, lock, new_header, owner, position};
 use super::writer::Write;
 use crate::draft::Replace;
 use crate::entry::{Access, Entry, Object};
-use crate::error::Result;
+use crate::error::{Result, errno_of};
 use crate::ofd::{Hold, try_lock, unlock};
 use crate::shm;
 use crate::text::printable;
@@ -30,7 +30,7 @@ pub(super) fn create(entry: Entry, how: &Write) -> Result<Handle> {
         if !shm::posix::reserve(draft.file().as_fd(), 0, size, true)? {
             nix::unistd::ftruncate(draft.file(), i64::try_from(size).map_err(|_| Errno::EFBIG)?)?;
         }
-        let errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
+        let errno = |error| errno_of(&error);
         draft.file().write_all_at(&new_header(how.capacity, stream), 0).map_err(errno)?;
         try_lock(draft.file(), if how.many { Hold::Shared } else { Hold::Exclusive }, lock::WRITER)?;
         Object::of(draft.file().try_clone().map_err(errno)?)
@@ -58,7 +58,7 @@ pub(super) fn all_read(handle: &Handle, head: u64, last: u32, next: u32) -> Resu
     let ring = &handle.ring;
     let mut all = true;
     for slot in 0..ring.slots {
-        let who = ring.owner(slot).map_err(|corrupt| handle.corrupt(corrupt))?;
+        let who = handle.owner(slot)?;
         if who == Owner::Free {
             continue;
         }

@@ -5,15 +5,13 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use nix::errno::Errno;
-
-use super::algorithm::{Corrupt, Memory, Ring};
+use super::algorithm::{Corrupt, Memory, Place, Ring};
 use super::layout::{
-    CONSTANT, CONSUMED, COUNT, Constant, HEAD, HEADER, LONGEST_NAME, Owner, lock, name, position, read_constant,
+    CONSTANT, CONSUMED, COUNT, Constant, HEAD, HEADER, LONGEST_NAME, Owner, Stream, lock, name, position, read_constant,
 };
 use super::mapped::Mapped;
 use crate::entry::{Access, Entry, Object};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, errno_of};
 use crate::ofd::{self, Bytes, Hold};
 use crate::sys::memory;
 use crate::wait::{Limit, Patience};
@@ -57,7 +55,7 @@ impl Handle {
         let unexpected = |what| Error::new(ErrorKind::Unexpected, entry.shown(), what);
         let mut bytes = [0; CONSTANT];
         let read = object.file().read_at(&mut bytes, 0);
-        let n = read.map_err(|error| failed(Errno::from_raw(error.raw_os_error().unwrap_or(0))))?;
+        let n = read.map_err(|error| failed(errno_of(&error)))?;
         if n < CONSTANT {
             return Err(unexpected("is no ring"));
         }
@@ -135,6 +133,20 @@ impl Handle {
             return Err(Error::new(ErrorKind::Gone, self.shown(), "was removed or replaced meanwhile"));
         }
         Ok(())
+    }
+
+    // What it says, or that it is corrupt.
+
+    pub(super) fn stream(&self) -> Result<Stream> {
+        self.ring.stream().map_err(|corrupt| self.corrupt(corrupt))
+    }
+
+    pub(super) fn owner(&self, slot: usize) -> Result<Owner> {
+        self.ring.owner(slot).map_err(|corrupt| self.corrupt(corrupt))
+    }
+
+    pub(super) fn place(&self) -> Result<Place> {
+        self.ring.place().map_err(|corrupt| self.corrupt(corrupt))
     }
 
     // Waiting.
@@ -266,7 +278,7 @@ impl Handle {
             return Ok(None);
         }
         // Looked at under the lock: it may be another reader by now, or none.
-        let owner = self.ring.owner(slot).map_err(|corrupt| self.corrupt(corrupt));
+        let owner = self.owner(slot);
         if let Ok(Owner::Anonymous(_)) = owner {
             self.free(slot);
         }

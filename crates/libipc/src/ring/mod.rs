@@ -40,8 +40,6 @@ use crate::shm;
 
 /// The smallest ring that is made, in bytes: a page.
 pub const SMALLEST: u64 = 4096;
-/// What is made if nothing else is asked for.
-pub const USUAL: u64 = 1 << 20;
 /// The longest name of a reader in bytes.
 pub const LONGEST_NAME: usize = layout::LONGEST_NAME;
 

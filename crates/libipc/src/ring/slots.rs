@@ -33,14 +33,10 @@ pub(super) fn check_name(handle: &Handle, reader: &[u8]) -> Result<()> {
 pub(super) struct Slots<'a>(pub(super) &'a Handle);
 
 impl Slots<'_> {
-    fn owner(&self, slot: usize) -> Result<Owner> {
-        self.0.ring.owner(slot).map_err(|corrupt| self.0.corrupt(corrupt))
-    }
-
     /// The slot of a name.
     pub(super) fn find(&self, reader: &[u8]) -> Result<Option<(usize, Owner)>> {
         for slot in 0..self.0.ring.slots {
-            let who = self.owner(slot)?;
+            let who = self.0.owner(slot)?;
             if matches!(who, Owner::Named(_)) && self.0.reader_name(slot) == reader {
                 return Ok(Some((slot, who)));
             }
@@ -61,12 +57,12 @@ impl Slots<'_> {
     pub(super) fn take(&self) -> Result<usize> {
         for sweep in [false, true] {
             for slot in 0..self.0.ring.slots {
-                match self.owner(slot)? {
+                match self.0.owner(slot)? {
                     Owner::Anonymous(_) if sweep => drop(self.0.sweep(slot)?),
                     _ => {}
                 }
                 // Who has just left may hold its lock for an instant.
-                if self.owner(slot)? == Owner::Free && self.0.try_lock(Hold::Exclusive, lock::reader(slot))? {
+                if self.0.owner(slot)? == Owner::Free && self.0.try_lock(Hold::Exclusive, lock::reader(slot))? {
                     return Ok(slot);
                 }
             }

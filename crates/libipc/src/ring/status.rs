@@ -92,10 +92,9 @@ impl Status {
     pub fn of(address: &Address) -> Result<Self> {
         let handle = Handle::open(super::entry(address)?, Access::Look)?;
         let ring = &handle.ring;
-        let corrupt = |corrupt| handle.corrupt(corrupt);
         // Before the stream's state: a writer lets go after it has stored that.
         let held = handle.is_held(lock::WRITER)?;
-        let stream = ring.stream().map_err(corrupt)?;
+        let stream = handle.stream()?;
         let writer = match (stream.ended, stream.many) {
             (true, _) => Condition::Ended,
             (false, _) if held => Condition::Live,
@@ -105,7 +104,7 @@ impl Status {
         let start = ring.memory.load(START, Relaxed);
         let mut readers = Vec::new();
         for slot in 0..ring.slots {
-            let owner = ring.owner(slot).map_err(corrupt)?;
+            let owner = handle.owner(slot)?;
             let live = owner != Owner::Free && handle.is_held(lock::reader(slot))?;
             let name = matches!(owner, Owner::Named(_)).then(|| OsString::from_vec(handle.reader_name(slot)));
             if owner != Owner::Free && (live || name.is_some()) {

@@ -64,7 +64,7 @@ impl Writer {
             }
             match create(super::entry(address)?, how) {
                 Ok(handle) => {
-                    let (stream, place) = (decoded(&handle)?, placed(&handle)?);
+                    let (stream, place) = (handle.stream()?, handle.place()?);
                     return Ok(Writer { handle, stream, place });
                 }
                 // Another was faster.
@@ -80,7 +80,7 @@ impl Writer {
             lock_append(&handle, patience)?;
         }
         // No earlier: another of many writers may have begun a stream meanwhile.
-        let (stream, place) = (decoded(&handle)?, placed(&handle)?);
+        let (stream, place) = (handle.stream()?, handle.place()?);
         let mut writer = Writer { handle, stream, place };
         let entered = writer.enter(how, patience);
         writer.handle.unlock(lock::APPEND);
@@ -156,7 +156,7 @@ impl Writer {
             |_| {
                 let mut live = 0;
                 for slot in 0..handle.ring.slots {
-                    let owner = handle.ring.owner(slot).map_err(|corrupt| handle.corrupt(corrupt))?;
+                    let owner = handle.owner(slot)?;
                     live += usize::from(owner != Owner::Free && handle.is_held(lock::reader(slot))?);
                 }
                 Ok((live >= count).then_some(()))
@@ -216,13 +216,13 @@ impl Writer {
     fn take_turn(&mut self, patience: &mut Patience) -> Result<()> {
         lock_append(&self.handle, patience)?;
         self.check_stream()?;
-        self.place = placed(&self.handle)?;
+        self.place = self.handle.place()?;
         Ok(())
     }
 
     /// That the stream is the one that we write.
     pub(super) fn check_stream(&self) -> Result<()> {
-        let now = decoded(&self.handle)?;
+        let now = self.handle.stream()?;
         if now == self.stream {
             return Ok(());
         }
@@ -304,7 +304,7 @@ pub fn close(address: &Address, patience: &mut Patience) -> Result<()> {
     lock_writer(&handle, Hold::Shared, patience)?;
     lock_append(&handle, patience)?;
     handle.check()?;
-    let stream = decoded(&handle)?;
+    let stream = handle.stream()?;
     if !stream.ended {
         handle.ring.mark(Stream { ended: true, ..stream });
     }
@@ -317,12 +317,4 @@ fn lock_writer(handle: &Handle, hold: Hold, patience: &mut Patience) -> Result<(
 
 fn lock_append(handle: &Handle, patience: &mut Patience) -> Result<()> {
     handle.lock_for_an_instant(lock::APPEND, "another writer appends to it", patience)
-}
-
-fn decoded(handle: &Handle) -> Result<Stream> {
-    handle.ring.stream().map_err(|corrupt| handle.corrupt(corrupt))
-}
-
-fn placed(handle: &Handle) -> Result<Place> {
-    handle.ring.place().map_err(|corrupt| handle.corrupt(corrupt))
 }
