@@ -164,8 +164,11 @@ fn without_its_kind_it_is_refused_with_the_choice() {
     let (name, key) = (t.name("seg"), t.key());
     t.bash(&format!("echo x | shmput {name}; echo x | shmput {key}")).run().ok();
     let before = t.left();
-    for address in [&name, &key] {
-        let choice = format!("say shm:{address}, mq:{address} or sem:{address}");
+    let choices = [
+        (&name, format!("put shm:, ring:, lock:, mq: or sem: in front of {name}")),
+        (&key, format!("say shm:{key}, mq:{key} or sem:{key}")),
+    ];
+    for (address, choice) in choices {
         t.cmd("ipcunlink").args([address]).run().says(2, &choice);
     }
     for word in ["", "shm", "seg", "foo:/x", "SHM:/x", ":/x", "5"] {

@@ -274,7 +274,8 @@ impl Address {
             b"file" if rest.is_empty() => Err(refuse("the path is missing").mend("say file:PATH")),
             b"file" => Ok(Address::File(rest.into())),
             kind if Kind::from_bytes(kind).is_some() => {
-                Err(refuse("this tool knows its kind, so none stands in front of the address").mend(FORMS))
+                let mend = Address::parse(rest).map_or(FORMS.to_owned(), |address| format!("say {address}"));
+                Err(refuse("this tool knows its kind, so none stands in front of the address").mend(mend))
             }
             _ => Err(refuse("is no address").mend(FORMS)),
         }
@@ -395,10 +396,11 @@ impl KindAddress {
         let colon = bytes.iter().position(|&byte| byte == b':').unwrap_or(0);
         let Some(kind) = Kind::from_bytes(&bytes[..colon]) else {
             let shown = printable(text);
-            let mend = if Address::parse(text).is_ok() {
-                format!("say shm:{shown}, mq:{shown} or sem:{shown}")
-            } else {
-                "say KIND:ADDRESS, where KIND is shm, ring, lock, mq or sem".to_owned()
+            let mend = match Address::parse(text) {
+                Ok(Address::Posix(_)) => format!("put shm:, ring:, lock:, mq: or sem: in front of {shown}"),
+                Ok(Address::File(_)) => format!("put shm:, ring: or lock: in front of {shown}"),
+                Ok(Address::SysV(_)) => format!("say shm:{shown}, mq:{shown} or sem:{shown}"),
+                Err(_) => "say KIND:ADDRESS, where KIND is shm, ring, lock, mq or sem".to_owned(),
             };
             return Err(refuse("the kind is missing").mend(mend));
         };

@@ -91,7 +91,11 @@ impl Writer {
     fn enter(&mut self, how: &Write, patience: &mut Patience) -> Result<()> {
         self.handle.check()?;
         let now = self.stream;
-        let goes_on = how.begin == Begin::Resume || !now.ended && now.many && how.many && how.begin == Begin::New;
+        // One that died with nothing committed has left nothing that would be
+        // missed: a try of --readers may be repeated.
+        let untouched = !now.many && !how.many && now.overwrite == how.overwrite && self.position() == 0;
+        let joins = !now.ended && how.begin == Begin::New && (now.many && how.many || untouched);
+        let goes_on = how.begin == Begin::Resume || joins;
         if goes_on {
             if how.overwrite && !now.overwrite {
                 let what = "its stream was begun without --overwrite";
@@ -190,7 +194,8 @@ impl Writer {
         let first = records.iter().position(|&byte| byte == end).map_or(records.len(), |at| at + 1) as u64;
         if first > capacity {
             let what = format!("a record is longer than the ring, which holds {capacity} bytes");
-            return Err(Error::new(ErrorKind::NoRoom, self.handle.shown(), what).mend("make a larger ring with -s"));
+            return Err(Error::new(ErrorKind::NoRoom, self.handle.shown(), what)
+                .mend("remove it with ipcunlink and make a larger one with -s"));
         }
         let want = (records.len() as u64).min((capacity / 4).max(first));
         let room = self.wait_for_room(want, first, patience, || false)?.unwrap_or(0) as usize;
