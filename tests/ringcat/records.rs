@@ -99,6 +99,11 @@ fn k12_a_follower_of_lines_keeps_streams_apart() {
     put(&t, &[&a], "x\n").run().ok();
     put(&t, &[&a], "y").run().ok();
     assert_eq!(reader.output().ok(), b"a\nb\nx\ny");
+    // One that begins with the end of a stream misses nothing of the next.
+    let reader = cat(&t, &["-f", "-l", "--from", "newest", "--count", "1", &a]).spawn();
+    wait_until("it is there", || status(&t, &a, "reader").contains("live"));
+    put(&t, &[&a], "z\n").run().ok();
+    assert_eq!(reader.output().ok(), b"z\n");
     // A part of a dead writer's line, which nobody will continue.
     died(&t, &b, b"a\nbc", &[]);
     let reader = cat(&t, &["-f", "-l", "--count", "2", &b]).spawn();

@@ -125,7 +125,7 @@ impl Reader {
         let slots = Slots(&handle);
         let ring = &handle.ring;
         let (slot, who, at, stream, is_new) = handle.with_slots(patience, || {
-            let stream = ring.stream().map_err(|corrupt| handle.corrupt(corrupt))?;
+            let stream = handle.stream()?;
             if let Some(name) = name
                 && let Some((slot, who)) = slots.find(name)?
             {
@@ -233,6 +233,7 @@ impl Reader {
     fn go_on(&mut self, stream: Stream, out: BorrowedFd<'_>) -> Result<()> {
         self.who = self.who.in_generation(stream.generation);
         self.overwrite = stream.overwrite;
+        self.skipping = false;
         let ring = &self.handle.ring;
         // Release: the position that we have, for `slowest` and `all_read`.
         ring.memory.store(owner(self.slot), self.who.encode(), Release);
@@ -287,7 +288,7 @@ impl Reader {
         if !is_ours {
             return Err(corrupt(Corrupt("its slot was written by another")));
         }
-        let stream = ring.stream().map_err(corrupt)?;
+        let stream = self.handle.stream()?;
         if self.how.follow || stream.many || self.handle.is_held(lock::WRITER)? {
             return Ok(None);
         }
