@@ -42,3 +42,13 @@ fn k17_a_writer_in_the_middle_of_a_line_notices_that_its_ring_is_gone() {
         writer.output().says(6, "was removed or replaced meanwhile");
     }
 }
+
+/// A ring that its maker has no address space for is not left behind.
+#[test]
+fn g6_a_ring_that_cannot_be_mapped_is_not_made() {
+    let t = Test::new();
+    let r = t.name("r");
+    let run = t.bash(&format!("ulimit -v 200000; echo hi | ringput -s 512M {r}")).run();
+    run.fails(9);
+    assert!(!t.shm_path("r").exists());
+}

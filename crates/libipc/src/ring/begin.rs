@@ -16,6 +16,7 @@ use crate::entry::{Access, Entry, Object};
 use crate::error::{Result, errno_of};
 use crate::ofd::{Hold, try_lock, unlock};
 use crate::shm;
+use crate::sys::memory;
 use crate::text::printable;
 
 /// Make a ring, whose writer we are from the moment that it has a name.
@@ -33,6 +34,8 @@ pub(super) fn create(entry: Entry, how: &Write) -> Result<Handle> {
         let errno = |error| errno_of(&error);
         draft.file().write_all_at(&new_header(how.capacity, stream), 0).map_err(errno)?;
         try_lock(draft.file(), if how.many { Hold::Shared } else { Hold::Exclusive }, lock::WRITER)?;
+        // What we cannot map nobody is to find.
+        memory::map(draft.file(), usize::try_from(size).map_err(|_| Errno::EFBIG)?)?;
         Object::of(draft.file().try_clone().map_err(errno)?)
     };
     let object = match make() {

@@ -14,6 +14,8 @@
 
 mod algorithm;
 mod begin;
+#[cfg(test)]
+mod complete;
 mod fill;
 #[cfg(test)]
 mod fuzz;

@@ -20,10 +20,10 @@ use super::layout::{CONSUMED, HEAD, LIMIT, Owner, READ, START, STREAM, Stream, W
 
 const CAPACITY: u64 = 2;
 /// Positions wrap around in the middle of the stream.
-const FIRST: u64 = 0u64.wrapping_sub(2);
+pub(super) const FIRST: u64 = 0u64.wrapping_sub(2);
 
-struct Shared {
-    longs: BTreeMap<usize, AtomicU64>,
+pub(super) struct Shared {
+    pub(super) longs: BTreeMap<usize, AtomicU64>,
     words: BTreeMap<usize, AtomicU32>,
     data: Vec<AtomicU64>,
     kernel: Mutex<()>,
@@ -33,8 +33,8 @@ struct Shared {
 }
 
 /// The memory as one thread sees it.
-struct View {
-    shared: Arc<Shared>,
+pub(super) struct View {
+    pub(super) shared: Arc<Shared>,
     /// It is killed after so many operations.
     left: std::cell::Cell<usize>,
 }
@@ -100,7 +100,7 @@ impl Memory for View {
     }
 }
 
-fn stream(ended: bool) -> Stream {
+pub(super) fn stream(ended: bool) -> Stream {
     Stream { generation: 1, ended, many: false, overwrite: false, died_before: false }
 }
 
@@ -108,7 +108,7 @@ fn shared(readers: usize) -> Arc<Shared> {
     shared_of(readers, CAPACITY)
 }
 
-fn shared_of(readers: usize, capacity: u64) -> Arc<Shared> {
+pub(super) fn shared_of(readers: usize, capacity: u64) -> Arc<Shared> {
     let mut longs = BTreeMap::new();
     for at in [HEAD, LIMIT, START, CONSUMED] {
         longs.insert(at, AtomicU64::new(FIRST));
@@ -129,13 +129,13 @@ fn shared_of(readers: usize, capacity: u64) -> Arc<Shared> {
     })
 }
 
-fn ring(shared: &Arc<Shared>, left: usize) -> Ring<View> {
+pub(super) fn ring(shared: &Arc<Shared>, left: usize) -> Ring<View> {
     let view = View { shared: shared.clone(), left: std::cell::Cell::new(left) };
     let (capacity, slots) = (shared.data.len() as u64, shared.dead.len() - 1);
     Ring { memory: view, capacity, slots }
 }
 
-fn cell(shared: &Shared, position: u64) -> &AtomicU64 {
+pub(super) fn cell(shared: &Shared, position: u64) -> &AtomicU64 {
     &shared.data[(position.wrapping_sub(FIRST) % shared.data.len() as u64) as usize]
 }
 
@@ -283,8 +283,7 @@ fn k10_k11_one_writer_and_one_reader() {
     all_read(&builder(Some(2), Some(3)), 1, CAPACITY, 3);
 }
 
-/// A byte a time. With more preemptions than five nothing is said of it: without
-/// a bound loom was not done in 15 minutes.
+/// A byte a time. Without a bound this is too much; [`complete`] has its parts.
 #[test]
 fn k10_a_ring_of_one_byte() {
     all_read(&builder(Some(3), Some(5)), 1, 1, 2);
