@@ -108,7 +108,7 @@ fn no_patience_is_needed_for_another_that_appends() {
     // But for one that waits, as the ring is full.
     let full = t.name("full");
     let writer = put(&t, &["--many", "-l", "-s", "4096", &full], "line\n".repeat(1000)).spawn();
-    wait_until("it is full", || position(&t, &full) == 4095);
+    wait_until("it is full", || t.shm_path("full").exists() && position(&t, &full) == 4095);
     writer.wait_blocked();
     let begin = Instant::now();
     put(&t, &["--many", "-l", "-n", &full], "one\n").run().says(75, "another writer appends to it");
