@@ -89,7 +89,7 @@ fn what_only_begins_like_a_ring_or_a_lock_is_listed_all_the_same() {
     for (kind, magic) in [("ring", b"\x89ipcring and more"), ("lock", b"\x89ipclock and more")] {
         std::fs::write(t.shm_path(kind), magic).unwrap();
         is(&t, &format!("{kind}:{}", t.name(kind)), "unheld", "corrupt");
-        let listed: Value = super::json(&t, &["--name", &format!("*{}", &t.name(kind)[1..])]);
+        let listed: Value = super::json(&t, &["--kind", "ring,lock", "--name", &format!("*{}", &t.name(kind)[1..])]);
         assert_eq!(listed["objects"].as_array().unwrap().len(), 1);
     }
 }
