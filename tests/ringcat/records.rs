@@ -119,7 +119,7 @@ fn k13_a_position_that_is_written_over_meanwhile() {
     let t = Test::new();
     let r = t.name("r");
     put(&t, &["-s", "4096", &r], "").run().ok();
-    let drain = format!("seq -f %07g 1 9999999 | ringput {r} & ringcat -f {r} >/dev/null");
+    let drain = format!("seq -f %07.0f 1 9999999 | ringput {r} & ringcat -f {r} >/dev/null");
     let stream = t.bash(&drain).spawn();
     wait_until("it flows", || position(&t, &r) > 10_000);
     let mut begun = 0;
