@@ -61,11 +61,14 @@ impl Writer {
     /// second. Little room, as what is announced is lost to readers that come
     /// meanwhile; none where it would be lost to those that are there.
     fn room_ahead(&self, ticker: &mut Option<Timer>) -> Result<u64> {
+        if self.stream.overwrite {
+            return Ok(0);
+        }
         if ticker.is_none() {
             let timer = Timer::new().and_then(|timer| timer.set(LONGEST_SLEEP, LONGEST_SLEEP).map(|()| timer));
             *ticker = timer.ok();
         }
-        if self.stream.overwrite || ticker.is_none() {
+        if ticker.is_none() {
             return Ok(0);
         }
         let want = (self.capacity() / 64).clamp(1, AHEAD);
