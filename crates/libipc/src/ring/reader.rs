@@ -12,7 +12,7 @@ use nix::poll::PollFlags;
 use super::algorithm::{Corrupt, Look, Memory, before};
 use super::handle::{Care, Handle, STEP as LONGEST_SLEEP};
 use super::layout::{Owner, READ, START, Stream, WAITING, WRITTEN, lock, owner, position};
-use super::slots::{Slots, check_name, kept};
+use super::slots::{Slots, check_name};
 use crate::address::Address;
 use crate::copy::{self, CopyError, STEP, Watch};
 use crate::entry::Access;
@@ -134,7 +134,7 @@ impl Reader {
                 // it has not read is of this one.
                 let who = who.in_generation(stream.generation);
                 ring.memory.store(owner(slot), who.encode(), Release);
-                return Ok((slot, who, kept(&handle, slot), stream, false));
+                return Ok((slot, who, ring.memory.load(position(slot), Relaxed), stream, false));
             }
             let at = slots.begin(how.from)?;
             let slot = slots.take()?;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use super::algorithm::Memory;
 use super::handle::Handle;
-use super::layout::{HEAD, LONGEST_NAME, Owner, START, lock, name, position};
+use super::layout::{HEAD, LONGEST_NAME, Owner, START, lock, name};
 use super::reader::From;
 use crate::address::Address;
 use crate::entry::Access;
@@ -125,9 +125,4 @@ pub fn forget(address: &Address, reader: &OsStr, patience: &mut Patience) -> Res
         handle.unlock(lock::reader(slot));
         Ok(())
     })
-}
-
-/// Where a reader that holds its slot's lock, and that had a name, goes on.
-pub(super) fn kept(handle: &Handle, slot: usize) -> u64 {
-    handle.ring.memory.load(position(slot), Relaxed)
 }
