@@ -1,7 +1,9 @@
 //! ftok: rows A1 to A9.
 
-use crate::util::Test;
 use std::os::unix::fs::MetadataExt;
+
+use crate::util::Test;
+use crate::util::compile::compile;
 
 #[test]
 fn a1_a2_proj_out_of_range_is_refused() {
@@ -47,7 +49,7 @@ fn a5_the_formula() {
 #[test]
 fn a5_the_same_as_glibc() {
     let t = Test::new();
-    let Some(c) = crate::interop::compile(&t, "ftok", FTOK_C) else { return };
+    let Some(c) = compile(&t, "ftok", FTOK_C) else { return };
     let file = t.file("f", "");
     let expected = t.cmd(c.to_str().unwrap()).args([&file]).run().text();
     let ours = t.bash("for p in {1..255}; do ftok f $p; done").run().text();
@@ -100,7 +102,7 @@ fn a8_a_file_made_anew_is_another() {
 #[test]
 fn a9_a_key_with_its_highest_bit() {
     let t = Test::new();
-    t.file("f", "");
+    t.keyed(t.path("f"), 255);
     let script =
         "echo x | shmput ftok:f:255; key=$(ftok -d f 255); shmcat key:$key; ipcunlink shm:$(ftok f 255); echo $key";
     let (content, key) =
@@ -111,8 +113,8 @@ fn a9_a_key_with_its_highest_bit() {
 
 #[test]
 fn check_names_the_object() {
-    let t = Test::new();
-    t.file("f", "");
+    let Some(t) = Test::with(&["perl"]) else { return };
+    t.keyed(t.path("f"), 1);
     for (kind, call) in [("mq", "msgget($k, 01600)"), ("shm", "shmget($k, 10, 01600)"), ("sem", "semget($k, 1, 01600)")]
     {
         t.bash(&format!("perl -e '$k = hex(shift); defined({call}) or die' $(ftok f)")).run().ok();

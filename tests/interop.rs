@@ -1,22 +1,10 @@
 //! The tools beside C, perl, python and util-linux, which know nothing of them.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
 use std::process::ChildStdout;
 
-use crate::util::{Running, Test, noise, said};
-
-/// A C program, compiled; None, said aloud, without a compiler.
-pub fn compile(t: &Test, name: &str, source: &str) -> Option<PathBuf> {
-    let file = t.file(&format!("{name}.c"), source);
-    let program = t.path(name);
-    if !t.bash("command -v cc >/dev/null").run().success() {
-        said("not tested: no C compiler (cc)");
-        return None;
-    }
-    t.cmd("cc").args(["-O2", "-pthread", "-o"]).args([&program, &file]).run().ok();
-    Some(program)
-}
+use crate::util::compile::{compile, python_has};
+use crate::util::{Running, Test, noise};
 
 /// A foreign process with a mapping, which it shows for each line that it gets.
 struct Mapped {
@@ -120,7 +108,7 @@ fn c_sees_writes_in_place_and_keeps_what_is_replaced() {
 
 #[test]
 fn perl_reads_and_writes() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["perl"]) else { return };
     let key = t.key();
     t.cmd("shmput").args([&key]).stdin(*b"ab\0\xffcd").run().ok();
     let read = format!("perl -e '$i = shmget({key}, 6, 0); shmread($i, $x, 0, 6) or die $!; print $x'");
@@ -174,23 +162,13 @@ fn what_ipcmk_makes() {
     }
 }
 
-/// Whether python has this module; said aloud if not.
-pub fn python_has(t: &Test, module: &str) -> bool {
-    let has = t.cmd("python3").args(["-c", &format!("import {module}")]);
-    let has = t.bash("command -v python3 >/dev/null").run().success() && has.run().success();
-    if !has {
-        said(&format!("not tested: no python3 with {module}"));
-    }
-    has
-}
-
 #[test]
 fn python_posix_ipc() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     if !python_has(&t, "posix_ipc") {
         return;
     }
-    let name = t.name("seg");
+    let name = t.queue("seg");
     let python = |script: &str| {
         let begin = "import sys, mmap, os, posix_ipc as p; n = sys.argv[1]\n";
         t.cmd("python3").args(["-c", &format!("{begin}{script}"), &name])
@@ -214,7 +192,7 @@ for line in sys.stdin: print(m[:5].decode(), flush=True)";
     python("p.Semaphore(n, p.O_CREX)").run().ok();
     t.cmd("shmcat").args([&name]).run().says(3, "does not exist");
     t.cmd("ipcunlink").args([format!("sem:{name}")]).run().ok();
-    python("p.MessageQueue(n, p.O_CREX)").run().ok();
+    python("p.MessageQueue(n, p.O_CREX, max_messages=4, max_message_size=64)").run().ok();
     t.cmd("ipcunlink").args([format!("mq:{name}")]).run().ok();
 }
 

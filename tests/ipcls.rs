@@ -1,15 +1,14 @@
-//! ipcls: what it lists is what there is; rows E26, M10, M12, M13, M14.
+//! ipcls: what it lists is what there is; rows E26, M10, M12, M14.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
 
 use serde_json::Value;
 
-use crate::util::{AS_OTHER, Running, Test, said};
+use crate::util::{AS_OTHER, Test, rounds, said};
 
+mod held;
 mod limits;
 mod orphans;
 mod ours;
@@ -24,37 +23,6 @@ fn json(t: &Test, args: &[&str]) -> Value {
 fn one(t: &Test, address: &str) -> Value {
     let mut document = json(t, &[address]);
     document["objects"][0].take()
-}
-
-/// Wait until a process has written a line.
-pub fn wait_for_line(running: &mut Running) {
-    let stdout = running.child.stdout.as_mut().unwrap();
-    let mut byte = [0];
-    while byte != *b"\n" {
-        stdout.read_exact(&mut byte).unwrap();
-    }
-}
-
-/// A process that has a System V segment attached until it is killed.
-pub fn attach(t: &Test, id: &str) -> Running {
-    let script = "import ctypes, sys, time
-c = ctypes.CDLL(None); c.shmat.restype = ctypes.c_void_p
-assert c.shmat(int(sys.argv[1]), None, 0) != ctypes.c_void_p(-1).value
-print('attached', flush=True); time.sleep(1000)";
-    let mut running = t.cmd("python3").args(["-c", script, id]).spawn();
-    wait_for_line(&mut running);
-    running
-}
-
-/// A process that has the file mapped, and not open.
-pub fn map(t: &Test, path: &Path) -> Running {
-    let script = "import ctypes, os, sys, time
-c = ctypes.CDLL(None); c.mmap.restype = ctypes.c_void_p; f = os.open(sys.argv[1], os.O_RDONLY)
-assert c.mmap(None, ctypes.c_size_t(4096), 1, 1, f, ctypes.c_long(0)) != ctypes.c_void_p(-1).value
-os.close(f); print('mapped', flush=True); time.sleep(1000)";
-    let mut running = t.cmd("python3").args(["-c".as_ref(), script.as_ref(), path.as_os_str()]).spawn();
-    wait_for_line(&mut running);
-    running
 }
 
 #[test]
@@ -111,7 +79,7 @@ fn posix_is_what_dev_shm_holds() {
 /// With and without the mount, and with another namespace's.
 #[test]
 fn e26_queues_are_what_a_mounted_mqueue_holds() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let script = "
         for i in 3 1 2; do mqsend -c --max-messages 4 --message-size 64 /q$i a bc; done
         mqrecv /q2 >/dev/null
@@ -147,111 +115,6 @@ mq:/q3 3 2/4'
          {unlisted} of another IPC namespace (mount it anew, or be root)\n1"
     );
     assert_eq!(run.text(), expected);
-}
-
-#[test]
-fn who_has_it_open_mapped_or_attached() {
-    let t = Test::new();
-    let (name, key) = (t.name("seg"), t.key());
-    t.bash(&format!("echo x | shmput {name}; echo x | shmput {key}")).run().ok();
-    let id = one(&t, &format!("shm:{key}"))["id"].to_string();
-    assert_eq!(one(&t, &format!("shm:{key}"))["state"], "unheld");
-    let open = t.bash(&format!("exec sleep 1000 <{}", t.shm_path("seg").display())).spawn();
-    open.wait_blocked();
-    let (mapped, attached, again) = (map(&t, &t.shm_path("seg")), attach(&t, &id), attach(&t, &id));
-    let pids = |runs: &[&Running]| runs.iter().map(|run| run.pid().as_raw()).collect::<BTreeSet<_>>();
-    let holders = |address: &str| {
-        let object = one(&t, &format!("shm:{address}"));
-        assert_eq!(object["state"], "held");
-        object["holders"].as_array().unwrap().iter().map(|pid| pid.as_i64().unwrap() as i32).collect::<BTreeSet<_>>()
-    };
-    assert_eq!(holders(&name), pids(&[&open, &mapped]));
-    assert_eq!(holders(&key), pids(&[&attached, &again]));
-    let details = t.cmd("ipcls").args([format!("shm:{name}"), format!("shm:id:{id}")]).run().text();
-    for (run, words) in
-        [(&open, "sleep (1 open)"), (&mapped, "python3 (1 mapped)"), (&attached, "python3 (1 attached)")]
-    {
-        assert!(details.contains(&format!("holder: {} {words}\n", run.pid())), "{details}");
-    }
-    assert_eq!(one(&t, &format!("shm:{key}"))["attached"], 2);
-    let table = t.cmd("ipcls").args(["-o", "holders", "--no-headings", &format!("shm:{key}")]).run().text();
-    assert_eq!(table.split(',').count(), 2, "{table}");
-    drop((open, mapped, attached, again));
-    assert_eq!(one(&t, &format!("shm:{name}"))["holders"], serde_json::json!([]));
-    assert_eq!(one(&t, &format!("shm:{key}"))["others"], 0);
-    // A queue that somebody waits on is open.
-    let queue = t.queue("q");
-    let waiter = t.cmd("mqrecv").args(["-c", "--max-messages", "4", "--message-size", "64", &queue]).spawn();
-    waiter.wait_blocked();
-    let object = one(&t, &format!("mq:{queue}"));
-    assert_eq!((&object["holders"][0], &object["messages"]), (&waiter.pid().as_raw().into(), &0.into()));
-}
-
-/// What may not be read is unknown, not absent.
-#[test]
-fn m13_what_another_user_holds_is_unknown() {
-    let t = Test::new();
-    if !t.second_user() {
-        return;
-    }
-    let (name, key) = (t.name("seg"), t.key());
-    t.bash(&format!("echo x | shmput {name}; echo x | shmput {key}")).run().ok();
-    let id = one(&t, &format!("shm:{key}"))["id"].to_string();
-    let holders = (map(&t, &t.shm_path("seg")), attach(&t, &id));
-    let other = |args: &str| t.bash(&format!("cd /; {AS_OTHER} ipcls {args}")).run();
-    let table = |address: &str| other(&format!("--no-headings -o state,holders {address}")).text();
-    assert_eq!(table(&format!("shm:{name}")), "unheld  ?");
-    assert_eq!(table(&format!("shm:{key}")), "held  +1");
-    let document: Value = serde_json::from_slice(&other(&format!("-J shm:{name} shm:{key}")).ok()).unwrap();
-    assert_eq!(document["objects"][0]["others"], Value::Null);
-    assert!(document["objects"][0].as_object().unwrap().contains_key("others"));
-    assert_eq!(document["objects"][1]["others"], 1);
-    let details = other(&format!("shm:{name} shm:{key}")).text();
-    assert!(details.contains("others: unknown") && details.contains("others: 1 attached"), "{details}");
-    // It is not called an orphan, whatever becomes of its holders.
-    drop(holders);
-    assert_eq!(other(&format!("--kind shm --orphans -A --name '*{}'", &name[1..])).text(), "");
-    // Rows of what may not be read are there, with question marks for what is in them.
-    let set = t.key();
-    t.bash(&format!("perl -e 'semget({set}, 2, 01600) // die; msgget({set}, 01600) // die'")).run().ok();
-    assert_eq!(
-        other(&format!("--no-headings -o mode,use,waiters,address sem:{set}")).text(),
-        format!("0600  ?  ?  sem:key:{set}")
-    );
-    assert_eq!(other(&format!("--no-headings -o use mq:{set}")).text(), "0, 0%");
-}
-
-#[test]
-fn of_another_pid_namespace_nothing_is_claimed() {
-    let t = Test::new();
-    let (name, key, left) = (t.name("seg"), t.key(), t.key());
-    t.bash(&format!("echo x | shmput {name}; echo x | shmput {key}; perl -e 'shmget({left}, 10, 01600) // die'"))
-        .run()
-        .ok();
-    let id = one(&t, &format!("shm:{key}"))["id"].to_string();
-    let _holders = (map(&t, &t.shm_path("seg")), attach(&t, &id));
-    assert_eq!(one(&t, &format!("shm:{left}"))["state"], "orphan");
-    let script =
-        format!("ipcls -r --no-headings -o state,holders,creator,creator-gone shm:{name} shm:{key} shm:{left}");
-    if let Some(run) = t.unshared("--pid --fork --mount-proc", &script) {
-        assert_eq!(run.run().text(), "unheld ? - -\nheld +1 ? ?\nunheld - ? ?");
-    }
-}
-
-#[test]
-fn identifiers_of_another_ipc_namespace_are_others() {
-    let t = Test::new();
-    let script = "
-        id=$(echo x | shmput private:)
-        unshare --ipc bash -c '
-            id=$(perl -e \"print shmget(0, 10, 01600)\"); [ id:$id = $0 ] || echo differ
-            exec python3 -c \"import ctypes, sys, time
-c = ctypes.CDLL(None); c.shmat(int(sys.argv[1]), None, 0); open(sys.argv[2], chr(119)).close(); time.sleep(1000)\" $id ready' $id & pid=$!
-        until [ -e ready ]; do :; done
-        ipcls -r --no-headings -o state,holders shm:$id; kill $pid";
-    if let Some(run) = t.unshared("--ipc", script) {
-        assert_eq!(run.run().text(), "unheld -");
-    }
 }
 
 #[test]
@@ -312,10 +175,10 @@ fn m12_what_vanishes_meanwhile_is_left_out() {
         t.key()
     );
     let churn = t.bash(&script).spawn();
-    for _ in 0..crate::util::rounds(30) {
+    for _ in 0..rounds(30) {
         let pattern = format!("*{}*", &t.name("")[1..]);
         t.cmd("ipcls").args(["-J", "--kind", "shm,sem", "--name", &pattern]).run().ok();
-        t.cmd("ipcls").args(["--orphans", "--kind", "shm,ring"]).run().ok();
+        t.cmd("ipcls").args(["--orphans", "--kind", "shm,ring", "--name", &pattern]).run().ok();
     }
     t.file("stop", "");
     churn.output().ok();
@@ -324,23 +187,23 @@ fn m12_what_vanishes_meanwhile_is_left_out() {
 /// As many as there may be: linear, and not even a call of the system for each.
 #[test]
 fn m14_as_many_segments_as_there_may_be() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["perl"]) else { return };
+    // Of processes there are those of the script alone: each is looked at.
     let script = "
         make() { perl -e 'for ($ARGV[0]..$ARGV[1]) { defined shmget($_, 10, 01600) or die $! }' $1 $2; }
         calls() { strace -f -qq -o calls ipcls --kind shm >/dev/null; wc -l <calls; }
-        sysctl -q kernel.shmmni=32000 || exit 1
+        echo 32000 >/proc/sys/kernel/shmmni
         list() { ipcls --kind shm \"$@\" | grep -c shm:key:; }
         make 1 4000; list -A
         few=0; ! strace -qq -o /dev/null true || few=$(calls)
         make 4001 32000; list -A; list -r --no-headings
         if [ $few -gt 0 ]; then echo $few $(calls); fi";
-    let Some(run) = t.unshared("--ipc", script) else { return };
+    let Some(run) = t.with_limits("--pid --fork --mount-proc", script) else { return };
     let text = run.run().text();
     let mut lines = text.lines();
     assert_eq!([lines.next(), lines.next(), lines.next()], [Some("4000"), Some("32000"), Some("32000")]);
     match lines.next().and_then(|line| line.split_once(' ')) {
         Some((few, many)) => {
-            // Other tests may have started processes in between, which are looked at.
             let (few, many): (usize, usize) = (few.parse().unwrap(), many.parse().unwrap());
             assert!(many < few + 28_000 / 2, "{few} calls for 4000, {many} for 32000");
         }
@@ -387,10 +250,12 @@ fn columns_and_filters() {
     // One that is missing does not hide the others.
     let output = ipcls(&format!("shm:{name}-not shm:{name}"));
     assert_eq!((output.status, output.stdout.is_empty()), (3, false), "{output:?}");
-    let list = |args: &str| {
-        let text = ipcls(&format!("-A --kind shm {args}")).text();
-        text.lines().filter(|line| line.contains(&name) || line.contains(&key)).count()
+    // Which of the two it lists, whatever else there is.
+    let named = |pattern: &str, args: &str| {
+        let text = ipcls(&format!("-A --kind shm --name '{pattern}' {args}")).text();
+        text.lines().inspect(|line| assert!(line.contains(&name) || line.contains(&key), "{line}")).count()
     };
+    let list = |args: &str| named(&name, args) + named(&format!("key:{key}"), args);
     let me = nix::unistd::geteuid();
     assert_eq!(list(""), 2);
     assert_eq!(list("--mine"), 2);
@@ -400,10 +265,9 @@ fn columns_and_filters() {
     assert_eq!(list("--older 1h"), 0, "the change of a time is a use too");
     assert_eq!(list("--older 30d"), 0);
     for pattern in [&name, &name[1..], &format!("shm:{name}"), &format!("*{}", &name[8..])] {
-        assert_eq!(list(&format!("--name '{pattern}'")), 1, "{pattern}");
+        assert_eq!(named(pattern, ""), 1, "{pattern}");
     }
-    assert_eq!(list(&format!("--name 'key:{key}'")), 1);
-    assert_eq!(list(&format!("--name 'x{}'", &name[1..])), 0);
+    assert_eq!(named(&format!("x{}", &name[1..]), ""), 0);
     // A file of one's own is looked at by its address.
     t.file("f", "content");
     assert_eq!(
@@ -413,31 +277,15 @@ fn columns_and_filters() {
 }
 
 #[test]
-fn semaphores_and_who_waits() {
-    let t = Test::new();
-    let key = t.key();
-    let perl = format!(
-        "$i = semget({key}, 3, 01600) // die; semctl($i, 1, 16, 5) // die; $| = 1; print 1; semop($i, pack('s!3', 2, -1, 0))"
-    );
-    let waiter = t.cmd("perl").args(["-e", &perl]).spawn();
-    crate::util::wait_until("it waits", || {
-        t.cmd("ipcls").args([format!("sem:{key}")]).run().status == 0
-            && one(&t, &format!("sem:{key}"))["waiters"] == serde_json::json!([[0, 0], [0, 0], [1, 0]])
-    });
-    let object = one(&t, &format!("sem:{key}"));
-    assert_eq!((&object["values"], &object["size"]), (&serde_json::json!([0, 5, 0]), &3.into()));
-    // Used by its number, it is held by nobody.
-    assert_eq!((object["state"].as_str(), &object["others"]), (Some("unheld"), &0.into()));
-    drop(waiter);
-}
-
-#[test]
 fn m1_m2_output_that_cannot_be_written() {
     let t = Test::new();
-    for form in ["--kind shm", "--kind shm -J", "--kind shm -r", "--kind shm --watch=.01 -J"] {
-        t.bash(&format!("ipcls {form} >/dev/full")).run().says(1, "standard output: No space left");
-        t.bash(&format!("ipcls {form} >&-")).run().says(1, "standard output: is closed");
+    let name = t.name("seg");
+    t.cmd("shmput").args([&name]).stdin("x").run().ok();
+    let ipcls = format!("ipcls --kind shm --name {name}");
+    for form in ["", "-J", "-r", "--watch=.01 -J"] {
+        t.bash(&format!("{ipcls} {form} >/dev/full")).run().says(1, "standard output: No space left");
+        t.bash(&format!("{ipcls} {form} >&-")).run().says(1, "standard output: is closed");
     }
-    let script = "set +o pipefail; (ipcls --kind shm -J --watch=.01; echo $? >status) | head -n 2 | wc -l; cat status";
-    assert_eq!(t.bash(script).run().text(), "2\n141");
+    let script = format!("set +o pipefail; ({ipcls} -J --watch=.01; echo $? >status) | head -n 2 | wc -l; cat status");
+    assert_eq!(t.bash(&script).run().text(), "2\n141");
 }

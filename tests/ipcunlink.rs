@@ -3,11 +3,11 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use crate::util::{AS_OTHER, Test};
+use crate::util::{AS_OTHER, Test, said, sysvipc};
 
 mod held;
 
-/// Make a System V object with perl; its identifier.
+/// Make a System V object with perl, which has to be there; its identifier.
 fn sysv(t: &Test, kind: &str, key: &str) -> String {
     let call = match kind {
         "shm" => "shmget($k, 10, 01600)",
@@ -19,15 +19,13 @@ fn sysv(t: &Test, kind: &str, key: &str) -> String {
 
 /// Whether the kernel lists it.
 fn exists(kind: &str, id: &str) -> bool {
-    let file = if kind == "mq" { "msg" } else { kind };
-    let table = std::fs::read_to_string(format!("/proc/sysvipc/{file}")).unwrap();
-    table.lines().skip(1).any(|line| line.split_whitespace().nth(1) == Some(id))
+    sysvipc(if kind == "mq" { "msg" } else { kind }).iter().any(|row| row[1] == id)
 }
 
 #[test]
 fn system_v_of_every_kind_by_every_address() {
-    let t = Test::new();
-    t.file("f", "");
+    let Some(t) = Test::with(&["perl"]) else { return };
+    t.keyed(t.path("f"), 9);
     for kind in ["shm", "mq", "sem"] {
         let ftok: i32 = t.bash("ftok -d f 9").run().text().parse().unwrap();
         let key = t.key();
@@ -84,11 +82,14 @@ fn posix_of_every_kind_and_files() {
 /// Made by the system call, as no tool of the shell makes a POSIX queue.
 #[test]
 fn a_posix_queue() {
-    let t = Test::new();
-    let name = t.name("mq");
-    let open = format!("$n = '{}'; exit(syscall(240, $n, 0100 | 0200, 0600, 0) < 0)", &name[1..]);
+    let Some(t) = Test::with(&["perl", "POSIX queues"]) else { return };
+    let name = t.queue("mq");
+    let open = format!(
+        "$n = '{}'; $a = pack('l!8', 0, 4, 64, 0, 0, 0, 0, 0); exit(syscall(240, $n, 0100 | 0200, 0600, $a) < 0)",
+        &name[1..]
+    );
     if !cfg!(target_arch = "x86_64") || !t.cmd("perl").args(["-e", &open]).run().success() {
-        return crate::util::said("not tested: no POSIX queue can be made here");
+        return said("not tested: no POSIX queue can be made here");
     }
     t.cmd("ipcunlink").args([format!("mq:{name}")]).run().ok();
     t.cmd("ipcunlink").args([format!("mq:{name}")]).run().says(3, "does not exist");
@@ -139,7 +140,7 @@ fn missing_is_3() {
 
 #[test]
 fn foreign_is_5() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["perl"]) else { return };
     if !t.second_user() {
         return;
     }
@@ -256,7 +257,7 @@ fn m10_names_of_any_bytes_are_escaped_in_messages() {
 
 #[test]
 fn m11_key_0_finds_nothing() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["perl"]) else { return };
     let key = t.key();
     let id = sysv(&t, "shm", &key);
     for kind in ["shm", "mq", "sem"] {

@@ -22,4 +22,3 @@ mod shmlock;
 mod shmput;
 mod shmwait;
 mod shmwake;
-mod torture;

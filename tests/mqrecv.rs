@@ -11,16 +11,12 @@ use std::os::unix::process::ExitStatusExt;
 
 use nix::sys::signal::Signal;
 
-use crate::mqsend::{SMALL, blocked, drain, empty, full, send};
-use crate::util::{Output, Test, noise, rounds, said, wait_until};
-
-pub fn recv(t: &Test, args: &[&str]) -> Output {
-    t.cmd("mqrecv").args(args).run()
-}
+use crate::util::queues::{SMALL, blocked, drain, empty, full, recv, send};
+use crate::util::{Test, noise, rounds, said, wait_until};
 
 #[test]
 fn one_message_with_nothing_added() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = full(&t, "q");
     assert_eq!(recv(&t, &[&q]).ok(), b"1");
     assert_eq!(recv(&t, &["-l", &q]).ok(), b"2\n");
@@ -32,7 +28,7 @@ fn one_message_with_nothing_added() {
 
 #[test]
 fn e13_e14_an_empty_message_is_not_no_message() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = empty(&t, "q");
     recv(&t, &["-n", &q]).says(75, &format!("mqrecv: {q}: has no message"));
     recv(&t, &["-w", "0", &q]).says(124, "has no message, and the timeout has passed");
@@ -49,7 +45,7 @@ fn e13_e14_an_empty_message_is_not_no_message() {
 
 #[test]
 fn e10_a_short_message_of_a_queue_for_long_ones() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = t.queue("q");
     t.bash(&format!("mqsend -c --max-messages 2 --message-size 8K {q} x")).run().ok();
     assert_eq!(recv(&t, &[&q]).ok(), b"x");
@@ -60,7 +56,7 @@ fn e10_a_short_message_of_a_queue_for_long_ones() {
 
 #[test]
 fn drain_and_count() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = full(&t, "q");
     assert_eq!(recv(&t, &["-l", "--count", "3", &q]).ok(), b"1\n2\n3\n");
     assert_eq!(recv(&t, &["-l", "--drain", &q]).ok(), b"4\n");
@@ -81,7 +77,7 @@ fn drain_and_count() {
 
 #[test]
 fn what_posix_queues_do_not_have_is_refused() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = full(&t, "q");
     let no_type = "messages of POSIX queues have no type";
     let together = "System V queues cannot be waited for together";
@@ -116,7 +112,7 @@ fn what_posix_queues_do_not_have_is_refused() {
 
 #[test]
 fn several_queues_in_the_order_of_the_command_line() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let queues = ["a", "b", "c"].map(|word| empty(&t, word));
     let [a, b, c] = queues.each_ref().map(String::as_str);
     send(&t, &[c, "c1"]).ok();
@@ -157,7 +153,7 @@ fn several_queues_whichever_is_next() {
 
 #[test]
 fn wait_only_takes_nothing() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let (a, b) = (empty(&t, "a"), empty(&t, "b"));
     recv(&t, &["--wait-only", "-n", &a]).says(75, "has no message");
     recv(&t, &["--wait-only", "-w", ".05", &a, &b]).says(124, "has no message, and the timeout has passed");
@@ -179,7 +175,7 @@ fn wait_only_takes_nothing() {
 
 #[test]
 fn json_bodies() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = empty(&t, "q");
     let all: Vec<u8> = (0..64).collect();
     let bodies: [&[u8]; 8] = [
@@ -221,7 +217,7 @@ fn json_bodies() {
 /// The pipe is held open, and each message is seen when it comes.
 #[test]
 fn follow_goes_on() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = full(&t, "q");
     let mut follower = t.cmd("mqrecv").args(["-f", "-l", &q]).spawn();
     let mut read = |expected: &str| {
@@ -242,13 +238,12 @@ fn follow_goes_on() {
 
 #[test]
 fn m1_a_closed_pipe_ends_it_quietly() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = empty(&t, "q");
     let mut follower = blocked(&t, "mqrecv", &["-f", &q]);
     drop(follower.child.stdout.take());
     send(&t, &[&q, "a"]).ok();
-    wait_until("it ends", || follower.child.try_wait().unwrap().is_some());
-    assert_eq!(follower.child.wait().unwrap().signal(), Some(Signal::SIGPIPE as i32));
+    assert_eq!(follower.end().signal(), Some(Signal::SIGPIPE as i32));
     let mut said = String::new();
     follower.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert_eq!(said, "");
@@ -260,7 +255,7 @@ fn m1_a_closed_pipe_ends_it_quietly() {
 
 #[test]
 fn m2_what_cannot_be_written_is_counted() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = t.queue("q");
     for (flags, lost) in [("", 1), ("-l", 1), ("-J", 1), ("--count 2", 2), ("-f", 3), ("--drain -0", 3)] {
         t.cmd("mqsend").args(SMALL).args([&q, "a", "b", "c"]).run().ok();
@@ -273,7 +268,7 @@ fn m2_what_cannot_be_written_is_counted() {
 /// Two messages of four fit the file.
 #[test]
 fn m2_what_was_written_is_not_lost() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = t.queue("q");
     let long = |letter: &str| letter.repeat(400);
     let messages = ["a", "b", "c", "d"].map(long);
@@ -285,7 +280,7 @@ fn m2_what_was_written_is_not_lost() {
 
 #[test]
 fn e19_removed_twice() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = full(&t, "q");
     let remove = || t.cmd("ipcunlink").args([format!("mq:{q}")]).run();
     remove().ok();
@@ -296,7 +291,7 @@ fn e19_removed_twice() {
 /// Each of many receivers has one message, and none has another's.
 #[test]
 fn at_most_once() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = empty(&t, "q");
     let receivers: Vec<_> = (0..8).map(|_| blocked(&t, "mqrecv", &[&q])).collect();
     send(&t, &[&q, "0", "1", "2", "3", "4", "5", "6", "7"]).ok();
@@ -308,7 +303,7 @@ fn at_most_once() {
 /// or in part. Each line carries its own check.
 #[test]
 fn e22_receiver_killed() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = empty(&t, "q");
     let line = |number: usize| format!("{number} {}", number * 7919);
     let lines: String = (0..rounds(60) * 100).map(|number| line(number) + "\n").collect();

@@ -8,49 +8,8 @@ mod sysv_limits;
 
 use nix::sys::signal::Signal;
 
-use crate::util::{AS_OTHER, Output, Running, Test, noise, rounds, wait_until};
-
-/// All queues of a user share one limit of bytes, so those of the tests are small.
-pub const SMALL: [&str; 5] = ["-c", "--max-messages", "4", "--message-size", "64"];
-
-/// An empty queue for 4 messages of 64 bytes.
-#[track_caller]
-pub fn empty(t: &Test, word: &str) -> String {
-    let queue = t.queue(word);
-    t.cmd("mqrecv").args(SMALL).args(["--drain", &queue]).run().ok();
-    queue
-}
-
-/// The same with 1, 2, 3 and 4 in it.
-#[track_caller]
-pub fn full(t: &Test, word: &str) -> String {
-    let queue = empty(t, word);
-    send(t, &[&queue, "1", "2", "3", "4"]).ok();
-    queue
-}
-
-pub fn send(t: &Test, args: &[&str]) -> Output {
-    t.cmd("mqsend").args(args).run()
-}
-
-/// All messages of a queue, each with a newline.
-#[track_caller]
-pub fn drain(t: &Test, queue: &str) -> String {
-    String::from_utf8(t.cmd("mqrecv").args(["-l", "--drain", queue]).run().ok()).unwrap()
-}
-
-/// One that has begun to wait.
-#[track_caller]
-pub fn blocked(t: &Test, tool: &str, args: &[&str]) -> Running {
-    let running = t.cmd(tool).args(args).spawn();
-    running.wait_blocked();
-    running
-}
-
-/// What runs a command as a user whom permissions bind.
-pub fn unprivileged(t: &Test) -> Option<&'static str> {
-    if nix::unistd::geteuid().is_root() { t.second_user().then_some(AS_OTHER) } else { Some("") }
-}
+use crate::util::queues::{SMALL, drain, empty, send};
+use crate::util::{AS_OTHER, Output, Test, noise, rounds, wait_until};
 
 #[test]
 fn e1_e2_e3_e5_bad_names() {
@@ -75,7 +34,7 @@ fn e1_e2_e3_e5_bad_names() {
 
 #[test]
 fn e4_the_longest_name() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let longest = t.queue("x".repeat(256 - t.name("").len()));
     assert_eq!(longest.len(), 256);
     t.cmd("mqsend").args(SMALL).args([&longest, "hello"]).run().ok();
@@ -85,7 +44,7 @@ fn e4_the_longest_name() {
 
 #[test]
 fn each_argument_is_a_message() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = empty(&t, "q");
     t.cmd("mqsend").args([&q, "a b", "", "-", "é"]).stdin("not read").run().ok();
     assert_eq!(drain(&t, &q), "a b\n\n-\né\n");
@@ -98,7 +57,7 @@ fn each_argument_is_a_message() {
 
 #[test]
 fn e13_standard_input_is_one_message() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = empty(&t, "q");
     for content in [&b""[..], b"\n", b"a\nb\n", b"\0\xff\0", &noise(1, 64)] {
         t.cmd("mqsend").args([&q]).stdin(content).run().ok();
@@ -116,7 +75,7 @@ fn e13_standard_input_is_one_message() {
 
 #[test]
 fn lines_and_records() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = empty(&t, "q");
     for (flag, input, expected) in [
         ("-l", "", ""),
@@ -143,10 +102,10 @@ fn lines_and_records() {
 
 #[test]
 fn a_line_goes_out_when_it_is_whole() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = empty(&t, "q");
     let mut sender = t.cmd("mqsend").args(["-l", &q]).spawn_open();
-    let next = || t.cmd("mqrecv").args(["-w", "30", &q]).run().text();
+    let next = || t.cmd("mqrecv").args(["-w", "1h", &q]).run().text();
     sender.write(b"first\nsec");
     assert_eq!(next(), "first");
     t.cmd("mqrecv").args(["-n", &q]).run().fails(75);
@@ -158,7 +117,7 @@ fn a_line_goes_out_when_it_is_whole() {
 
 #[test]
 fn many_lines_go_through_a_small_queue() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = empty(&t, "q");
     let script = "seq 20000 | mqsend -l $Q & mqrecv -l --count 20000 $Q | cmp - <(seq 20000) && wait $!";
     t.bash(script).env("Q", &q).run().ok();
@@ -166,7 +125,7 @@ fn many_lines_go_through_a_small_queue() {
 
 #[test]
 fn e9_a_message_that_is_too_long() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = empty(&t, "q");
     let (fits, long) = ("x".repeat(64), "x".repeat(65));
     let words = "longer than this queue's 64 bytes (make the queue anew with a larger --message-size)";
@@ -183,7 +142,7 @@ fn e9_a_message_that_is_too_long() {
 /// The caller can resume after the ones that went out.
 #[test]
 fn e9_a_failure_says_how_many_went_out() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = empty(&t, "q");
     let long = "x".repeat(65);
     for (flag, end) in [("-l", "\n"), ("-0", "\0")] {
@@ -207,7 +166,7 @@ fn e9_a_failure_says_how_many_went_out() {
 
 #[test]
 fn e11_priorities() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = empty(&t, "q");
     send(&t, &["-p", "32767", &q, "high"]).ok();
     send(&t, &["--priority=0", &q, "low"]).ok();
@@ -226,7 +185,7 @@ fn e11_priorities() {
 
 #[test]
 fn e12_highest_priority_first() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = empty(&t, "q");
     t.bash(&format!("mqsend {q} a; mqsend -p 5 {q} b c; mqsend -p 1 {q} d")).run().ok();
     assert_eq!(drain(&t, &q), "b\nc\nd\na\n");
@@ -236,7 +195,7 @@ fn e12_highest_priority_first() {
 /// that what is in it is of all ages.
 #[test]
 fn e12_order_of_1000_random_messages() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = t.queue("q");
     let mut random = noise(12, 10_000).into_iter().map(usize::from);
     let mut below = |limit: usize| random.next().unwrap() % limit;
@@ -265,7 +224,7 @@ fn e12_order_of_1000_random_messages() {
 
 #[test]
 fn m3_closed_descriptors() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = empty(&t, "q");
     t.bash(&format!("mqsend {q} <&-")).run().says(1, "standard input: is closed");
     t.bash(&format!("mqsend {q} a <&- >&- 2>&-")).run().ok();
@@ -278,7 +237,7 @@ fn m3_closed_descriptors() {
 /// in whole messages.
 #[test]
 fn e23_sender_killed() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = t.queue("q");
     t.bash(&format!("mqrecv --drain -c --max-messages 8 --message-size 4096 {q}")).run().ok();
     for round in 0..rounds(60) {
@@ -301,7 +260,7 @@ fn e23_sender_killed() {
 
 #[test]
 fn what_follows_the_address_is_a_message() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = empty(&t, "q");
     for message in ["-n", "-p9", "--help", "-5"] {
         send(&t, &[&q, message]).ok();
@@ -313,7 +272,7 @@ fn what_follows_the_address_is_a_message() {
 
 #[test]
 fn e18_sent_to_a_queue_made_anew() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let q = empty(&t, "q");
     let mut sender = t.cmd("mqsend").args(["-l", &q]).spawn_open();
     sender.write(b"one\n");

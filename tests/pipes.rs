@@ -274,7 +274,7 @@ fn m13_others_objects_without_permission() {
     }
     let key = t.key();
     t.cmd("shmput").args([&key]).stdin("x").run().ok();
-    let id = t.bash(&format!("perl -e 'print shmget({key}, 0, 0)'")).run().text();
+    let id = t.bash(&format!("ipcls -r --no-headings -o id shm:{key}")).run().text();
     for (command, status) in [
         (format!("shmcat {key}"), 5),
         (format!("shmcat id:{id}"), 5),
@@ -284,11 +284,10 @@ fn m13_others_objects_without_permission() {
         t.bash(&format!("cd /; {AS_OTHER} bash -c '{command}'")).run().fails(status);
     }
     // That a key is taken can be seen without permission.
-    let seg = t.name("readable");
-    t.bash(&format!("umask 0; echo x | shmput -m 644 {seg}; echo x | shmput ftok:/dev/shm{seg}")).run().ok();
-    let check = t.bash(&format!("cd /; {AS_OTHER} ftok --check /dev/shm{seg}")).run();
-    t.cmd("ipcunlink").args([format!("shm:ftok:/dev/shm{seg}")]).run().ok();
-    check.says(4, "is the key of shm:id:");
+    let file = t.shm_path("readable");
+    t.keyed(file.clone(), 1);
+    t.bash(&format!("echo x | shmput ftok:{}", file.display())).run().ok();
+    t.bash(&format!("cd /; {AS_OTHER} ftok --check {}", file.display())).run().says(4, "is the key of shm:id:");
     assert_eq!(t.cmd("shmcat").args([&key]).run().text(), "x");
 }
 

@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::ringput::{cat, died, ends, position, put, status};
+use crate::util::rings::{cat, died, ends, path_of, position, put, status};
 use crate::util::{Test, noise, rounds, said, wait_until};
 
 mod foreign;
@@ -124,17 +124,14 @@ fn an_idle_pair_uses_no_cpu() {
     let writer = t.cmd("ringput").args([&r]).spawn_open();
     let reader = cat(&t, &["--wait", &r]).spawn();
     wait_until("it is there", || t.shm_path("r").exists() && status(&t, &r, "reader").contains("live"));
-    let switches = |pid| -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let lines = status.lines().filter_map(|line| line.split_once("voluntary_ctxt_switches:"));
-        lines.map(|(_, number)| number.trim().parse::<u64>().unwrap()).sum()
-    };
-    for process in [&writer, &reader] {
-        process.wait_blocked();
-        let before = switches(process.pid());
-        let begin = std::time::Instant::now();
-        wait_until("some time", || begin.elapsed() > std::time::Duration::from_millis(1500));
-        let woken = switches(process.pid()) - before;
-        assert!(woken <= 10, "{woken} times in 1.5 seconds");
+    let pair = [&writer, &reader];
+    pair.iter().for_each(|process| process.wait_blocked());
+    let now = || pair.map(|process| process.sleeps());
+    let (before, begin) = (now(), std::time::Instant::now());
+    wait_until("some time", || begin.elapsed() > std::time::Duration::from_millis(1500));
+    // By the time that has really passed: a busy machine wakes them later, not more often.
+    let most = 2 + 6 * begin.elapsed().as_secs();
+    for (now, before) in now().into_iter().zip(before) {
+        assert!(now - before <= most, "woken {} times in {:?}", now - before, begin.elapsed());
     }
 }

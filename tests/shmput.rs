@@ -1,13 +1,14 @@
 //! shmput of POSIX objects and files: what it promises, and rows G1 to G24 but
 //! for those of names and owners.
 
-pub(crate) mod filler;
+mod filler;
 mod in_place;
 mod names;
 mod races;
-pub(crate) mod sysv;
+mod sysv;
+mod torture;
 
-use crate::util::{Run, Running, Test, entries, noise, said, wait_until};
+use crate::util::{Run, Running, Test, entries, noise, wait_until};
 use nix::sys::signal::Signal;
 use std::path::PathBuf;
 
@@ -162,8 +163,8 @@ fn progress_is_drawn_on_a_terminal_alone() {
     let t = Test::new();
     // ok() wants nothing on stderr, which is no terminal here.
     put(&t, &["--progress", "file:o"], noise(1, MIB)).run().ok();
-    if !t.bash("script -qec true /dev/null").run().success() {
-        return said("not tested: --progress on a terminal: no script(1)");
+    if t.lacks("script") {
+        return;
     }
     t.file("input", noise(1, 64 * MIB));
     let of = |command: &str| {
@@ -321,7 +322,7 @@ fn a_stop_and_continue_changes_nothing() {
 
 #[test]
 fn a_non_blocking_stdin_is_waited_for() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["perl"]) else { return };
     let key = t.key();
     let unblock = "use Fcntl; fcntl(STDIN, F_SETFL, O_NONBLOCK | fcntl(STDIN, F_GETFL, 0)) or die; exec @ARGV";
     for args in [&["file:o"][..], &["--size=300004", &key]] {

@@ -15,17 +15,19 @@ fn limits(run: Run<'_>) -> impl Fn(&str) -> Value {
 
 #[test]
 fn every_limit_with_its_value_and_what_is_in_use() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let script = "
         mount -t tmpfs -o size=1M,nr_inodes=50 tmpfs /dev/shm
-        sysctl -q kernel.shmmni=10 kernel.shmall=100 kernel.msgmni=4 kernel.sem='7 60 5 6' fs.mqueue.queues_max=5 kernel.shmmax=100000
+        set() { echo $2 >/proc/sys/$1; }
+        set kernel/shmmni 10; set kernel/shmall 100; set kernel/shmmax 100000; set kernel/msgmni 4
+        set kernel/sem '7 60 5 6'; set fs/mqueue/queues_max 5
         for i in 1 2 3 4 5 6 7 8; do ipcmk -M 5000; done >/dev/null
         for i in 1 2 3 4; do ipcmk -S 7; done >/dev/null
         head -c 8000 /dev/zero | mqsend -c key:0x2a; head -c 8000 /dev/zero | mqsend key:0x2a
         for i in 1 2 3 4; do mqsend -c --max-messages 4 --message-size 64 /q$i x; done
         head -c 900K /dev/zero | shmput /most
         ulimit -q 10000; ipcls --limits -J";
-    let Some(run) = t.unshared("--ipc --mount", script) else { return };
+    let Some(run) = t.with_limits("--mount", script) else { return };
     let limit = limits(run);
     // 4 * (4 * (64 + 48) + 4 * 48) is what the kernel charges for the queues.
     for (name, max, used, percent, close) in [
@@ -56,10 +58,11 @@ fn every_limit_with_its_value_and_what_is_in_use() {
 }
 
 /// The sum of what the kernel charges is right: the queue that does not fit is
-/// the one that would go beyond the limit.
+/// the one that would go beyond the limit. The kernel charges a user for all
+/// queues of the machine: so this is the root of a user namespace.
 #[test]
 fn e7_the_bytes_of_queues_are_those_that_the_kernel_counts() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let script = "
         mqsend -c --max-messages 10 --message-size 100 /q1 x; mqsend -c --max-messages 3 --message-size 1000 /q2 x
         used=$(ipcls --limits -J | grep -o '\"RLIMIT_MSGQUEUE\"[^}]*' | grep -o '\"used\":[0-9]*' | cut -d: -f2)
@@ -67,7 +70,7 @@ fn e7_the_bytes_of_queues_are_those_that_the_kernel_counts() {
         (ulimit -q $((used + one)); setpriv --bounding-set=-sys_resource --inh-caps=-sys_resource mqsend -c --max-messages 1 --message-size 1 /q3 x && echo fits)
         ipcunlink mq:/q3
         (ulimit -q $((used + one - 1)); mqsend -c --max-messages 1 --message-size 1 /q3 x 2>/dev/null || echo $?)";
-    if let Some(run) = t.unshared("--ipc --mount", script) {
+    if let Some(run) = t.unshared("--user --map-root-user --ipc --mount", script) {
         assert_eq!(run.run().text(), "fits\n9");
     }
 }
@@ -76,7 +79,7 @@ fn e7_the_bytes_of_queues_are_those_that_the_kernel_counts() {
 fn switches_by_which_objects_go_by_themselves() {
     let t = Test::new();
     let script = "
-        sysctl -q kernel.shm_rmid_forced=1
+        echo 1 >/proc/sys/kernel/shm_rmid_forced
         mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /etc; mkdir -p /etc/systemd/logind.conf.d
         row() { set -- $(ipcls --limits --no-headings | grep \"^$1 \"); echo \"${*:2:4}\"; }
         remove() { row RemoveIPC; }
@@ -85,7 +88,7 @@ fn switches_by_which_objects_go_by_themselves() {
         printf '[Login]\\nRemoveIPC=no\\n' >/etc/systemd/logind.conf; remove
         printf '[Login]\\nRemoveIPC = yes\\n' >/etc/systemd/logind.conf.d/10-a.conf; remove
         printf '[Login]\\n#RemoveIPC=yes\\nRemoveIPC=off\\n' >/etc/systemd/logind.conf.d/20-b.conf; remove";
-    if let Some(run) = t.unshared("--ipc --mount", script) {
+    if let Some(run) = t.with_limits("--mount", script) {
         let expected = "1 - - !\nno logind - -\nyes - - !\nno - - RemoveIPC=no\nyes - - !\nno - - RemoveIPC=no";
         assert_eq!(run.run().text(), expected);
     }
@@ -93,7 +96,7 @@ fn switches_by_which_objects_go_by_themselves() {
 
 #[test]
 fn the_table_fits_a_terminal() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let script = "for i in 1 2 3; do mqsend -c --max-messages 10 --message-size 64 /q$i; done; ipcls --limits";
     if let Some(run) = t.unshared("--ipc --mount", script) {
         let text = run.run().text();

@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::util::{Test, said, wait_until};
+use crate::util::{Test, wait_until};
 
 /// A terminal of its own, with a shell in it.
 struct Tmux<'t> {
@@ -11,21 +11,21 @@ struct Tmux<'t> {
 
 impl<'t> Tmux<'t> {
     fn new(t: &'t Test, columns: u16, rows: u16) -> Option<Self> {
-        if !t.bash("command -v tmux >/dev/null").run().success() {
-            said("not tested: ipcls --watch in a terminal, as tmux is missing");
+        if t.lacks("tmux") {
             return None;
         }
         let tmux = Tmux { t };
         let size = [columns, rows].map(|n| n.to_string());
         let shell =
-            ["-f", "/dev/null", "new-session", "-d", "-x", &size[0], "-y", &size[1], "env PS1='$ ' bash --norc"];
+            ["-f", "/dev/null", "new-session", "-d", "-x", &size[0], "-y", &size[1], "exec env PS1='$ ' bash --norc"];
         tmux.run(&shell).ok();
         tmux.shows("$");
         Some(tmux)
     }
 
     fn run(&self, args: &[&str]) -> crate::util::Output {
-        self.t.cmd("tmux").args(["-S".into(), self.t.path("tmux")]).args(args).env("LC_ALL", "C.UTF-8").run()
+        // The name of a socket has little room, so it is below the directory.
+        self.t.cmd("tmux").args(["-S", "tmux"]).args(args).env("LC_ALL", "C.UTF-8").run()
     }
 
     fn keys(&self, keys: &[&str]) {
@@ -60,7 +60,7 @@ impl Drop for Tmux<'_> {
 
 #[test]
 fn it_is_drawn_anew_until_q_and_the_terminal_is_as_before() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["perl", "POSIX queues"]) else { return };
     let Some(tmux) = Tmux::new(&t, 80, 24) else { return };
     let (queue, set, segment) = (t.queue("q"), t.key(), t.name("seg"));
     t.bash(&format!("mqsend -c --max-messages 8 --message-size 64 {queue} a; echo x | shmput {segment}")).run().ok();
@@ -134,7 +134,7 @@ fn an_interrupt_a_death_and_a_stop_give_the_terminal_back() {
 
 #[test]
 fn no_colour_and_no_unicode_where_they_are_not_wanted() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["perl", "POSIX queues"]) else { return };
     let Some(tmux) = Tmux::new(&t, 80, 24) else { return };
     let (key, queue) = (t.key(), t.queue("q"));
     t.bash(&format!(
@@ -142,16 +142,13 @@ fn no_colour_and_no_unicode_where_they_are_not_wanted() {
     ))
     .run()
     .ok();
-    tmux.command(&format!("ipcls shm:{key} -o state,size"));
-    tmux.shows("orphan");
-    assert!(tmux.screen(&["-e"]).contains("\x1b[31morphan"), "{:?}", tmux.screen(&["-e"]));
-    for prefix in ["NO_COLOR=1", "TERM=dumb"] {
-        tmux.command("clear; tmux -S tmux clear-history");
-        tmux.command(&format!("{prefix} ipcls shm:{key} -o state,size"));
-        tmux.shows("orphan");
-        assert!(!tmux.screen(&["-e"]).contains("\x1b[31m"), "{:?}", tmux.screen(&["-e"]));
-        tmux.command("clear");
-        wait_until("it is cleared", || !tmux.screen(&[]).contains("orphan"));
+    for (i, prefix) in ["", "NO_COLOR=1", "TERM=dumb"].into_iter().enumerate() {
+        // What it printed is on the screen when the line after it is.
+        tmux.command(&format!("clear; {prefix} ipcls shm:{key} -o state,size; echo ended $(({i}))"));
+        tmux.shows(&format!("ended {i}"));
+        let screen = tmux.screen(&["-e"]);
+        assert!(screen.contains("orphan") && screen.contains("\x1b[31morphan") == (i == 0), "{prefix}: {screen:?}");
+        assert!(i == 0 || !screen.contains("\x1b[31m"), "{prefix}: {screen:?}");
     }
     tmux.command(&format!("LC_ALL=C ipcls --watch=.05 mq:{queue}"));
     let screen = tmux.shows(":::");
@@ -193,5 +190,5 @@ fn as_json_a_document_a_line_and_tick() {
     wait_until("it is seen to be gone", || next()["objects"].as_array().unwrap().is_empty());
     assert!(next()["errors"][0].as_str().unwrap().contains("does not exist"));
     watch.kill(Signal::SIGTERM);
-    assert_eq!(watch.child.wait().unwrap().code(), None);
+    assert_eq!(watch.end().code(), None);
 }

@@ -4,36 +4,39 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use crate::ipcls::{attach, map, wait_for_line};
-use crate::util::{AS_OTHER, Test};
+use crate::util::holders::{attach, lock, map};
+use crate::util::queues::SMALL;
+use crate::util::{AS_OTHER, Test, rounds, wait_until};
 
 #[test]
 fn what_somebody_holds_is_refused_and_says_who() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["python3", "POSIX queues"]) else { return };
     let (seg, mapped, key, queue) = (t.name("seg"), t.name("mapped"), t.key(), t.queue("q"));
     t.bash(&format!("for i in {seg} {mapped} {key}; do echo x | shmput $i; done")).run().ok();
     let id = t.bash(&format!("ipcls -r --no-headings -o id shm:{key}")).run().text();
     let open = t.bash(&format!("exec sleep 1000 <{}", t.shm_path("seg").display())).spawn();
-    open.wait_blocked();
-    let reader = t.cmd("mqrecv").args(["-c", "--max-messages", "4", "--message-size", "64", &queue]).spawn();
+    wait_until("it sleeps", || open.name() == "sleep");
+    let reader = t.cmd("mqrecv").args(SMALL).args([&queue]).spawn();
     reader.wait_blocked();
     let (map, attached) = (map(&t, &t.shm_path("mapped")), attach(&t, &id));
     let before = t.left();
     let cases = [
-        (format!("shm:{seg}"), &open, "sleep"),
-        (format!("shm:{mapped}"), &map, "python3"),
-        (format!("shm:key:{key}"), &attached, "python3"),
-        (format!("shm:id:{id}"), &attached, "python3"),
-        (format!("mq:{queue}"), &reader, "mqrecv"),
+        (format!("shm:{seg}"), &open),
+        (format!("shm:{mapped}"), &map),
+        (format!("shm:key:{key}"), &attached),
+        (format!("shm:id:{id}"), &attached),
+        (format!("mq:{queue}"), &reader),
     ];
-    for (address, holder, program) in &cases {
-        let pid = holder.pid();
-        let words = format!("{address}: is held by {pid} ({program}) (--force removes it all the same)");
-        t.cmd("ipcunlink").args([address]).run().says(1, &words);
-        t.cmd("ipcunlink").args(["--dry-run", address]).run().says(1, &words);
+    // Each gives the holder some time to go: so they do it together.
+    let refused = cases.iter().flat_map(|(address, holder)| {
+        let words = format!("{address}: is held by {} ({}) (--force", holder.pid(), holder.name());
+        [None, Some("--dry-run")].map(|flag| (t.cmd("ipcunlink").args(flag).args([address]).spawn(), words.clone()))
+    });
+    for (run, words) in refused.collect::<Vec<_>>() {
+        run.output().says(1, &format!("{words} removes it all the same)"));
     }
     assert_eq!(t.left(), before);
-    for (address, ..) in cases.iter().filter(|(address, ..)| !address.contains("id:")) {
+    for (address, _) in cases.iter().filter(|(address, _)| !address.contains("id:")) {
         t.cmd("ipcunlink").args(["--force", address]).run().ok();
     }
     // The attached segment lives on without its key.
@@ -45,7 +48,7 @@ fn what_somebody_holds_is_refused_and_says_who() {
 
 #[test]
 fn one_that_is_held_does_not_keep_the_others() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["python3"]) else { return };
     let [a, b, c] = ["a", "b", "c"].map(|word| format!("shm:{}", t.name(word)));
     t.bash(&format!("for i in {a} {b} {c}; do echo x | shmput ${{i#shm:}}; done")).run().ok();
     let holder = map(&t, &t.shm_path("b"));
@@ -63,19 +66,12 @@ fn one_that_is_held_does_not_keep_the_others() {
 /// of it.
 #[test]
 fn a_lock_that_is_forced_away_is_warned_of() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["python3"]) else { return };
     std::fs::write(t.shm_path("lock"), b"\x89ipclock and more").unwrap();
-    let script = format!(
-        "import fcntl, os, struct, sys, time
-f = os.open('{}', os.O_RDWR)
-fcntl.fcntl(f, 37, struct.pack('hhqqi4x', fcntl.F_WRLCK, 0, 5, 1, 0))
-print('locked', flush=True); time.sleep(1000)",
-        t.shm_path("lock").display()
-    );
-    let mut holder = t.cmd("python3").args(["-c", &script]).spawn();
-    wait_for_line(&mut holder);
+    let holder = lock(&t, &t.shm_path("lock"));
     let address = format!("lock:{}", t.name("lock"));
-    t.cmd("ipcunlink").args([&address]).run().says(1, &format!("is held by {} (python3)", holder.pid()));
+    let words = format!("is held by {} ({})", holder.pid(), holder.name());
+    t.cmd("ipcunlink").args([&address]).run().says(1, &words);
     if t.second_user() {
         std::os::unix::fs::chown(t.shm_path("lock"), Some(65534), Some(65534)).unwrap();
         let other = format!("cd /; {AS_OTHER} ipcunlink {address}");
@@ -130,11 +126,11 @@ fn addresses_from_standard_input() {
 /// Those who only ask what an object is do not take each other for holders.
 #[test]
 fn many_that_list_do_not_keep_one_from_removing() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let (ring, queue) = (t.name("ring"), t.queue("q"));
     let listing = "while [ ! -e stop ]; do ipcls -A >/dev/null 2>&1 || :; done";
     let listers: Vec<_> = (0..3).map(|_| t.bash(listing).spawn()).collect();
-    for _ in 0..crate::util::rounds(20) {
+    for _ in 0..rounds(20) {
         std::fs::write(t.shm_path("ring"), b"\x89ipcring and more").unwrap();
         t.bash(&format!("mqsend -c --max-messages 2 --message-size 8 {queue} x")).run().ok();
         t.cmd("ipcunlink").args([format!("ring:{ring}"), format!("mq:{queue}")]).run().ok();

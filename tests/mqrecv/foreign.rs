@@ -2,7 +2,7 @@
 //! and E28.
 
 use super::*;
-use crate::interop::compile;
+use crate::util::compile::{compile, python_has};
 
 /// make: a queue; send: standard input; recv: one message, with its priority and
 /// the queue's attributes; notify: registered until its input ends.
@@ -43,7 +43,7 @@ int main(int argc, char **argv) {
 
 #[test]
 fn c_and_ours_on_one_queue() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let Some(c) = compile(&t, "queue", QUEUE_C) else { return };
     let c = |args: &[&str]| t.cmd(c.to_str().unwrap()).args(args);
     let (ours, theirs) = (t.queue("ours"), t.queue("theirs"));
@@ -79,7 +79,7 @@ fn c_and_ours_on_one_queue() {
 /// There is one registration for a queue, and we need none.
 #[test]
 fn e27_e28_beside_a_notification() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let Some(c) = compile(&t, "queue", QUEUE_C) else { return };
     let (q, other) = (empty(&t, "q"), empty(&t, "other"));
     let mut registered = t.cmd(c.to_str().unwrap()).args(["notify", &q]).spawn_open();
@@ -112,9 +112,9 @@ else:
 
 #[test]
 fn python_and_ours_on_one_queue() {
-    let t = Test::new();
-    if !t.bash("python3 -c 'import posix_ipc' 2>/dev/null").run().success() {
-        return said("not tested: no python3 with posix_ipc");
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
+    if !python_has(&t, "posix_ipc") {
+        return;
     }
     let python = |verb: &str, q: &str| t.cmd("python3").args(["-c", PYTHON, verb, q]).run().text();
     let (ours, theirs) = (empty(&t, "ours"), t.queue("theirs"));

@@ -1,11 +1,9 @@
 //! mqrecv and System V queues: rows B3, B6 to B12, B15 and B23, what its options
 //! promise, and other languages at the other end.
 
-use crate::util::{Output, Test, said, wait_until};
-
-fn recv(t: &Test, args: &[&str]) -> Output {
-    t.cmd("mqrecv").args(args).run()
-}
+use crate::util::compile::{compile, python_has};
+use crate::util::queues::{blocked, recv};
+use crate::util::{Test, noise, said, wait_until};
 
 /// All messages of a queue in one line, which empties it.
 fn drain(t: &Test, address: &str) -> String {
@@ -44,7 +42,7 @@ fn b6_larger_than_the_present_msgmax() {
             mqrecv $how 0x1 | cmp - big || echo $how
         done
         tail -n +2 /proc/sysvipc/msg | awk '{ print $4, $5 }'";
-    let Some(run) = t.unshared("--ipc", script) else { return };
+    let Some(run) = t.with_limits("", script) else { return };
     assert_eq!(run.run().text(), "0 0");
 }
 
@@ -55,7 +53,7 @@ fn b6_b11_no_peek_at_what_is_larger_than_the_present_msgmax() {
     let script = "echo 9000 >/proc/sys/kernel/msgmax; head -c 8500 /dev/zero | mqsend -c 0x1
         echo 8192 >/proc/sys/kernel/msgmax; mqrecv --peek 0x1 || s=$?
         [ $(mqrecv 0x1 | wc -c) = 8500 ] && exit $s";
-    let Some(run) = t.unshared("--ipc", script) else { return };
+    let Some(run) = t.with_limits("", script) else { return };
     let message = run.run().fails(9);
     assert!(message.contains("kernel.msgmax") || message.contains("CONFIG_CHECKPOINT_RESTORE"), "{message}");
 }
@@ -152,19 +150,13 @@ fn b11_peek_leaves_the_message() {
     recv(&t, &["--peek", "-n", &key]).says(75, "has no such message");
     recv(&t, &["--peek", "-w", ".05", &key]).says(124, "the timeout has passed");
     assert_eq!(recv(&t, &["--peek", "--drain", &key]).ok(), b"");
-    let waiting = recv_later(&t, &["--peek", &key]);
+    let waiting = blocked(&t, "mqrecv", &["--peek", &key]);
     t.cmd("mqsend").args([&key, "late"]).run().ok();
     assert_eq!(waiting.output().ok(), b"late");
-    let waiting = recv_later(&t, &["--peek", "--count", "2", &key]);
+    let waiting = blocked(&t, "mqrecv", &["--peek", "--count", "2", &key]);
     t.cmd("ipcunlink").args([format!("mq:{key}")]).run().ok();
     let output = waiting.output();
     assert_eq!((output.status, &*output.stdout), (6, &b"late"[..]), "{output:?}");
-}
-
-fn recv_later(t: &Test, args: &[&str]) -> crate::util::Running {
-    let waiting = t.cmd("mqrecv").args(args).spawn();
-    waiting.wait_blocked();
-    waiting
 }
 
 #[test]
@@ -273,11 +265,11 @@ fn m1_a_closed_pipe_ends_it_quietly() {
     let t = Test::new();
     let key = mixed(&t);
     let script = format!("mqrecv -f {key} | head -c 5; echo \" ${{PIPESTATUS[0]}}\"");
-    let mut running = t.bash(&script).spawn();
+    let running = t.bash(&script).spawn();
     wait_until("it ends", || {
         // Not waited for: the receiver may be gone between two of these.
         let _ = t.cmd("mqsend").args(["-n", &key, "x"]).run();
-        running.child.try_wait().unwrap().is_some()
+        running.state() == 'Z'
     });
     let output = running.output();
     assert_eq!((output.stderr.as_str(), &*output.stdout), ("", &b"abcde 141\n"[..]));
@@ -309,7 +301,7 @@ int main(int argc, char **argv) {
 fn both_ways(t: &Test, program: &[&str]) {
     let key = t.key();
     let other = |verb, kind| t.cmd(program[0]).args(&program[1..]).args([verb, &*key, kind]);
-    for body in [&b"hello"[..], b"", b"\0\xff\n\0", &crate::util::noise(7, 4000)] {
+    for body in [&b"hello"[..], b"", b"\0\xff\n\0", &noise(7, 4000)] {
         t.cmd("mqsend").args(["-c", "-t", "77", &key]).stdin(body).run().ok();
         assert!(other("recv", "-99").run().ok() == [b"77:", body].concat(), "{program:?}");
         other("send", "1234567890").stdin(body).run().ok();
@@ -317,7 +309,7 @@ fn both_ways(t: &Test, program: &[&str]) {
     }
     recv(t, &["-n", &key]).fails(75);
     // Each wakes the other.
-    let waiting = recv_later(t, &["-l", &key]);
+    let waiting = blocked(t, "mqrecv", &["-l", &key]);
     other("send", "1").stdin("wake").run().ok();
     assert_eq!(waiting.output().ok(), b"wake\n");
 }
@@ -325,13 +317,13 @@ fn both_ways(t: &Test, program: &[&str]) {
 #[test]
 fn interop_with_c() {
     let t = Test::new();
-    let Some(c) = crate::interop::compile(&t, "queue", QUEUE_C) else { return };
+    let Some(c) = compile(&t, "queue", QUEUE_C) else { return };
     both_ways(&t, &[c.to_str().unwrap()]);
 }
 
 #[test]
 fn interop_with_perl() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["perl"]) else { return };
     let script = "($v, $k, $t) = @ARGV; $i = msgget(hex $k, 01600); defined $i or die $!; binmode STDIN;
         if ($v eq 'send') { local $/; msgsnd($i, pack('l! a*', $t, scalar(<STDIN>) // ''), 0) or die $! }
         else { msgrcv($i, $m, 8192, $t, 0) or die $!; ($t, $b) = unpack 'l! a*', $m; print \"$t:$b\" }";
@@ -341,8 +333,8 @@ fn interop_with_perl() {
 #[test]
 fn interop_with_python_sysv_ipc() {
     let t = Test::new();
-    if !t.bash("python3 -c 'import sysv_ipc' 2>/dev/null").run().success() {
-        return said("not tested: no python3 with sysv_ipc");
+    if !python_has(&t, "sysv_ipc") {
+        return;
     }
     let script = "import sys, sysv_ipc
 v, k, t = sys.argv[1], int(sys.argv[2], 0), int(sys.argv[3])

@@ -3,11 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::util::{AS_OTHER, Output, Test, noise};
-
-pub(super) fn send(t: &Test, args: &[&str]) -> Output {
-    t.cmd("mqsend").args(args).run()
-}
+use crate::util::queues::send;
+use crate::util::{AS_OTHER, Test, noise, sysvipc, wait_until};
 
 /// All messages of a queue, a line each, which empties it.
 pub(super) fn drain(t: &Test, address: &str) -> String {
@@ -23,17 +20,11 @@ pub(super) fn empty(t: &Test) -> String {
 
 /// What the kernel lists of the queue with this key: permissions and messages.
 pub(super) fn listed(key: &str) -> Option<(String, usize)> {
-    let table = std::fs::read_to_string("/proc/sysvipc/msg").unwrap();
     let key = i32::from_str_radix(&key[2..], 16).unwrap().to_string();
-    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    rows.into_iter().find(|row| row[0] == key).map(|row| (row[2].to_owned(), row[4].parse().unwrap()))
+    sysvipc("msg").into_iter().find(|row| row[0] == key).map(|row| (row[2].clone(), row[4].parse().unwrap()))
 }
 
-pub(super) fn setting(name: &str) -> usize {
-    std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap().trim().parse().unwrap()
-}
-
-/// Set msg_qbytes, which is the twelfth long of the structure.
+/// Set msg_qbytes, which is the twelfth long of the structure, with perl.
 pub(super) fn resize(t: &Test, key: &str, bytes: usize) {
     let script = format!(
         "$i = msgget({key}, 0); msgctl($i, 2, $d) or die $!;
@@ -90,7 +81,7 @@ fn b3_empty_messages() {
 
 #[test]
 fn b13_full_and_not_waited_for() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["perl"]) else { return };
     let key = empty(&t);
     resize(&t, &key, 10);
     send(&t, &[&key, "0123456789"]).ok();
@@ -112,7 +103,7 @@ fn b13_full_and_not_waited_for() {
 
 #[test]
 fn b17_a_small_message_passes_a_large_one_that_waits() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["perl"]) else { return };
     let key = empty(&t);
     resize(&t, &key, 1000);
     send(&t, &[&key, &"a".repeat(900)]).ok();
@@ -199,7 +190,7 @@ fn b20_the_umask_applies_and_0600_is_the_default() {
         assert_eq!(listed(&key).unwrap().0, expected, "umask {umask}, {mode}");
         let key = t.key();
         let receiver = t.bash(&format!("umask {umask}; exec mqrecv -c {mode} {key}")).spawn();
-        crate::util::wait_until("the queue exists", || listed(&key).is_some());
+        wait_until("the queue exists", || listed(&key).is_some());
         assert_eq!(listed(&key).unwrap().0, expected, "umask {umask}, {mode}");
         drop(receiver);
     }
@@ -238,7 +229,7 @@ fn b23_bytes_in_are_bytes_out() {
 #[test]
 fn every_address() {
     let t = Test::new();
-    t.file("f", "");
+    t.keyed(t.path("f"), 7);
     let key = t.key();
     let number = i32::from_str_radix(&key[2..], 16).unwrap();
     let ways = [key.clone(), format!("key:{key}"), format!("key:{number}"), format!("key:0{number:o}")];
@@ -308,7 +299,10 @@ fn m1_m2_private_that_failed_leaves_none() {
 fn a_failed_creator_leaves_no_queue() {
     let t = Test::new();
     let key = t.key();
-    t.cmd("mqsend").args(["-c", &key]).stdin(vec![0; setting("msgmax") + 1]).run().fails(9);
+    let long = "mqsend -c 0x1 < <(head -c 8193 /dev/zero) || s=$?; tail -n +2 /proc/sysvipc/msg; exit $s";
+    if let Some(run) = t.unshared("--ipc", long) {
+        run.run().fails(9);
+    }
     t.bash(&format!("mqsend -c {key} <&-")).run().says(1, "standard input: is closed");
     t.bash(&format!("mqsend -c -l {key} <.")).run().says(1, "Is a directory");
     assert!(t.left().is_empty());
@@ -317,13 +311,14 @@ fn a_failed_creator_leaves_no_queue() {
 #[test]
 fn a_failed_creator_leaves_the_messages_of_others() {
     let t = Test::new();
-    let key = t.key();
-    let mut creator = t.cmd("mqsend").args(["-c", "-l", &key]).spawn_open();
-    creator.wait_blocked();
     // It makes no queue before it has a message for it.
-    send(&t, &[&key, "too early"]).says(3, "does not exist");
-    send(&t, &["-c", &key, "of another"]).ok();
-    creator.write(&vec![b'x'; setting("msgmax") + 1]);
-    creator.output().fails(9);
-    assert_eq!(drain(&t, &key), "of another");
+    let script = "mkfifo p; mqsend -c -l 0x1 <p & exec 3>p
+        until [ \"$(cut -d' ' -f2-3 /proc/$!/stat)\" = '(mqsend) S' ]; do :; done
+        mqsend 0x1 early || echo $?; mqsend -c 0x1 another
+        head -c 8193 /dev/zero >&3; exec 3>&-; wait $! || echo $?
+        mqrecv --drain -l 0x1";
+    let Some(run) = t.unshared("--ipc", script) else { return };
+    let output = run.run();
+    assert_eq!((output.status, &*output.stdout), (0, &b"3\n9\nanother\n"[..]), "{output:?}");
+    assert_eq!(output.stderr.lines().count(), 2, "{output:?}");
 }

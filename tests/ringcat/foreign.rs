@@ -1,7 +1,7 @@
 //! A C program that knows the manual page alone.
 
 use super::*;
-use crate::interop::compile;
+use crate::util::compile::compile;
 
 fn ring(t: &Test) -> Option<String> {
     let source = include_str!("ring.c");

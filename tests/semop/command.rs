@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 
 use super::{both, semop, set, values, wait_for};
-use crate::interop::compile;
+use crate::util::compile::compile;
 use crate::util::{Test, wait_until};
 
 #[test]
@@ -67,7 +67,7 @@ open O, ">", $ARGV[0]; print O @found, getpgrp, " ", getppid, " ", $ENV{PWD}, "\
 
 #[test]
 fn m6_m7_descriptors_mask_and_dispositions_are_those_given() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["perl"]) else { return };
     let script = r#"
         exec 7<"$PROBE" 8>>log
         for before in '' '--ignore-signal=PIPE,XFSZ,BUS,HUP,INT' '--block-signal=USR1,TERM,BUS,RTMAX' \

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
 use super::{semop, values};
-use crate::util::{Test, said, wait_until};
+use crate::util::{Test, wait_until};
 
 /// The set as it is between the two calls of its maker.
 fn half_made(t: &Test, key: &str, count: usize) {
@@ -12,7 +14,7 @@ fn half_made(t: &Test, key: &str, count: usize) {
 
 #[test]
 fn c22_a_set_that_nobody_initialises_names_the_mend() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["perl"]) else { return };
     let key = t.key();
     half_made(&t, &key, 2);
     // The caller's own patience first.
@@ -21,8 +23,9 @@ fn c22_a_set_that_nobody_initialises_names_the_mend() {
     semop(&t, &["-w", ".2", "-c", "1,2", &key, "-1"]).says(124, "nobody has initialised it");
     assert!(begin.elapsed() >= Duration::from_millis(200));
     let mend = format!("semop --set 1,2 key:{key}, or ipcunlink sem:key:{key})");
-    semop(&t, &["-c", "1,2", &key, "-1"]).says(8, &mend);
-    semop(&t, &["-c", "1,2", &key, "-1", "--", "true"]).says(125, &mend);
+    let both = [(&[][..], 8), (&["--", "true"], 125)]
+        .map(|(command, status)| (t.cmd("semop").args(["-c", "1,2", &key, "-1"]).args(command).spawn(), status));
+    both.into_iter().for_each(|(running, status)| running.output().says(status, &mend));
     // Without -c nothing is waited for.
     semop(&t, &["-n", &key, "-1"]).says(75, "has too little");
     semop(&t, &["--set", "1,2", &key]).ok();
@@ -44,7 +47,7 @@ fn c22_the_set_of_ipcmk() {
 
 #[test]
 fn c22_a_waiter_goes_on_when_it_is_initialised_or_made_anew() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["perl"]) else { return };
     let key = t.key();
     for mend in [
         format!("semop --set 1 {key}"),
@@ -65,19 +68,19 @@ fn c22_a_waiter_goes_on_when_it_is_initialised_or_made_anew() {
 /// who says -c waits.
 #[test]
 fn c22_what_is_given_before_it_is_initialised_stays() {
-    let t = Test::new();
-    if !t.bash("strace -o /dev/null true 2>/dev/null").run().success() {
-        return said("not tested: a slow maker needs strace, and ptrace");
-    }
+    let Some(t) = Test::with(&["strace"]) else { return };
     let key = t.key();
-    let strace = ["-o", "/dev/null", "-e", "inject=semtimedop:delay_enter=1000000:when=1"];
+    // As slow as strace lives: when that is ended, the maker goes on.
+    let strace = ["-I1", "-o", "/dev/null", "-e", "inject=semtimedop:delay_enter=1000000000:when=1"];
     let maker = t.cmd("strace").args(strace).args(["semop", "-c", "1,0", &key]).spawn();
     wait_until("the set is there", || semop(&t, &["--get", &key]).success());
     assert_eq!(values(&t, &key), "0 0");
     let waits = t.cmd("semop").args(["-c", "1,0", &key, "-1"]).spawn();
     waits.wait_blocked();
     semop(&t, &[&key, "1:+1", "+1"]).ok();
-    maker.output().ok();
+    maker.kill(Signal::SIGTERM);
     waits.output().ok();
+    let maker = maker.output();
+    assert_eq!((maker.status, &*maker.stderr), (143, ""));
     assert_eq!(values(&t, &key), "1 1");
 }

@@ -1,7 +1,7 @@
 //! semop beside C, perl and python, which know nothing of it.
 
 use super::{blocked, semop, set, values};
-use crate::interop::{compile, python_has};
+use crate::util::compile::{compile, python_has};
 use crate::util::{Test, wait_until};
 
 const SEM_C: &str = r#"
@@ -71,19 +71,20 @@ fn f11_made_by_c_at_this_moment() {
     let t = Test::new();
     let Some(c) = compile(&t, "sem", SEM_C) else { return };
     let name = t.name("sem");
-    let mut churn = t.cmd(c.to_str().unwrap()).args(["churn", &name, "20000"]).spawn();
+    let churn = t.cmd(c.to_str().unwrap()).args(["churn", &name, "20000"]).spawn();
     let mut looks = 0;
-    while churn.child.try_wait().unwrap().is_none() {
+    while churn.state() != 'Z' {
         let output = semop(&t, &["--get", &name]);
         assert!(matches!(output.status, 0 | 3), "{output:?}");
         looks += 1;
     }
     assert!(looks > 0);
+    churn.output().ok();
 }
 
 #[test]
 fn perl_and_system_v() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["perl"]) else { return };
     let key = set(&t, "1,0");
     let perl = |script: &str| {
         let begin = format!("$i = semget({key}, 0, 0); defined $i or die $!; ");

@@ -141,12 +141,13 @@ fn truncated_while_it_is_held() {
 #[test]
 fn without_a_guardian_nothing_is_taken() {
     let t = Test::new();
-    let Some(as_other) = crate::mqsend::unprivileged(&t) else { return };
+    let Some(as_other) = t.unprivileged() else { return };
     let name = t.name("sem");
     t.bash(&format!("umask 0; semop -m 666 -c 1 {name}")).run().ok();
     let script = format!("{as_other} bash -c 'ulimit -u 0; exec semop {name} -1 -- echo run'");
     t.bash(&script).run().says(125, "no process can be made that would give it back");
-    let script = "ulimit -n 6; exec semop $0 -1 -- echo run";
+    // Descriptors that this process was given would count.
+    let script = "exec 3>&- 4>&- 5>&- 6>&-; ulimit -n 6; exec semop $0 -1 -- echo run";
     t.cmd("bash").args(["-c", script, &name]).run().says(125, "no process can be made that would give it back");
     assert_eq!(values(&t, &name), "1");
 }

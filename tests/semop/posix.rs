@@ -175,8 +175,12 @@ fn f9_m4_signals_while_waiting() {
     waits.kill(Signal::SIGSTOP);
     let stopped = Instant::now();
     wait_until("the deadline has passed", || stopped.elapsed() > Duration::from_secs(2));
+    // One that begins now waits longer.
+    let later = t.cmd("semop").args(["-w", "2", &name, "-1"]).spawn();
     waits.kill(Signal::SIGCONT);
     waits.output().says(124, "the timeout has passed");
+    assert_ne!(later.state(), 'Z');
+    drop(later);
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let waits = blocked_again(&t, &name);
         waits.kill(signal);

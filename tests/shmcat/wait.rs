@@ -35,13 +35,11 @@ fn wait_for_what_appears_later() {
     appears(&t, "file:dir/f", "mkdir dir.x; echo hello >dir.x/f; mv dir.x dir", "hello");
     // What exists is not waited for.
     assert_eq!(cat(&t, &["--wait", "-w", "0", "file:made"]).text(), "hello");
-    let key = t.key();
-    appears(
-        &t,
-        &key,
-        &format!("perl -e '$i = shmget({key}, 5, 01600); defined $i or die' && ipcs -m >/dev/null"),
-        "\0\0\0\0\0",
-    );
+    if !t.lacks("perl") {
+        let key = t.key();
+        let make = format!("perl -e '$i = shmget({key}, 5, 01600); defined $i or die'");
+        appears(&t, &key, &make, "\0\0\0\0\0");
+    }
 }
 
 /// cp creates and then writes: a reader may come in between, and has what was
@@ -137,12 +135,13 @@ fn stop_and_continue_leave_the_deadline() {
         one.kill(Signal::SIGSTOP);
     }
     wait_until("the deadline has passed", || begin.elapsed() > limit + Duration::from_millis(200));
+    // They end before one that begins now.
+    let later = t.cmd("shmcat").args(["--wait", "-w", "3", &t.name("seg")]).spawn();
     for one in waiting {
         one.kill(Signal::SIGCONT);
         one.output().says(124, "did not appear in time");
     }
-    // A wait begun anew would have taken three seconds more.
-    assert!(begin.elapsed() < limit + limit, "{:?}", begin.elapsed());
+    assert_ne!(later.state(), 'Z');
 }
 
 #[test]

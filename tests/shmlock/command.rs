@@ -123,10 +123,7 @@ fn m7_a_signal_ignored_at_the_start_stays_ignored() {
 /// The terminal's own signals reach the command by themselves, once.
 #[test]
 fn m4_a_terminal() {
-    let t = Test::new();
-    if !t.bash("command -v python3 >/dev/null").run().success() {
-        return said("not tested: a terminal, for which python3 is needed");
-    }
+    let Some(t) = Test::with(&["python3"]) else { return };
     let script = r#"
 import os, pty, sys
 def run(*words):
@@ -149,7 +146,7 @@ os.write(tty, b"\x03")
 read_until(tty, b"caught")
 assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 41
 # Ctrl-Z stops both, and both go on.
-pid, tty = run("bash", "-i", "-c",
+pid, tty = run("bash", "--norc", "-i", "-c",
     "set -m; shmlock %s -- sh -c 'echo ready; cat'; echo stopped $?; shmlock --status %s | head -n 1; fg; echo ended $?" % (lock, lock))
 read_until(tty, b"ready")
 os.write(tty, b"\x1a")
@@ -160,7 +157,7 @@ read_until(tty, b"ended 0")
 os.waitpid(pid, 0)
 "#;
     let l = t.name("l");
-    t.cmd("timeout").args(["60", "python3", "-c", script, &l]).run().ok();
+    t.cmd("python3").args(["-c", script, &l]).run().ok();
     assert_eq!(status(&t, &l), "state free");
 }
 
@@ -180,7 +177,7 @@ fn m6_a_command_that_leaves_something_behind() {
     assert_eq!(status(&t, &l), "state held");
     lock(&t, &["-n", &l, "--", "true"]).says(75, "is locked");
     std::fs::remove_file(t.path("go")).unwrap();
-    lock(&t, &["-w", "30", &l, "--", "true"]).ok();
+    lock(&t, &["-w", "1h", &l, "--", "true"]).ok();
     leave(&["--close"]);
     lock(&t, &["-n", &l, "--", "true"]).ok();
 }

@@ -63,10 +63,7 @@ fn g12_g13_g14_g21_what_was_planted() {
         ("ln -s target $FILE", "is a symbolic link"),
         ("mkfifo $FILE", "is a FIFO"),
         ("mkdir $FILE", "is a directory"),
-        (
-            "shmlock file:target -- true; ln target /dev/shm/hard 2>/dev/null; shmlock $L -- true; ln $FILE $FILE.2",
-            "has a second name",
-        ),
+        ("shmlock $L -- true; ln $FILE $FILE.2", "has a second name"),
     ] {
         t.bash(&format!("rm -rf $FILE target; {how}")).env("FILE", t.shm_path("l")).env("L", &l).run();
         for flags in [&[][..], &["--shared"]] {
@@ -83,11 +80,11 @@ fn everyone(t: &Test, l: &str) -> Vec<Running> {
     for words in [
         &["shmlock", l, "--", "true"][..],
         &["shmlock", "--shared", l, "--", "true"],
-        &["shmlock", "--strict", "-w", "10", l, "--", "true"],
+        &["shmlock", "--strict", "-w", ".3", l, "--", "true"],
         &["shmlock", "--status", l],
         &["shmlock", "--reset", l],
-        &["shmwait", "-w", "2", l],
-        &["shmwait", "-w", "2", "--until", "[ -e stop ]", l],
+        &["shmwait", "-w", ".3", l],
+        &["shmwait", "-w", ".3", "--until", "[ -e stop ]", l],
         &["shmwake", "--all", l],
         &["shmwake", l],
     ] {
@@ -100,11 +97,9 @@ fn everyone(t: &Test, l: &str) -> Vec<Running> {
 #[track_caller]
 fn all_end(running: Vec<Running>, what: &str) {
     for one in running {
-        let begin = Instant::now();
         let output = one.output();
         let known = [0, 6, 7, 8, 124, 125];
         assert!(known.contains(&output.status), "{what}: {output:?}");
-        assert!(begin.elapsed() < Duration::from_secs(20), "{what}: {output:?}");
     }
 }
 
@@ -172,7 +167,7 @@ fn g4_truncated_at_any_moment() {
     let l = t.name("l");
     for round in 0..rounds(6) {
         lock(&t, &[&l, "--", "true"]).ok();
-        let sleepers: Vec<_> = (0..2).map(|_| t.cmd("shmwait").args(["-w", "20", &l]).spawn()).collect();
+        let sleepers: Vec<_> = (0..2).map(|_| t.cmd("shmwait").args(["-w", "1h", &l]).spawn()).collect();
         wait_until("both sleep", || status(&t, &l).matches("sleeper").count() == 2);
         let running = everyone(&t, &l);
         let begin = Instant::now();

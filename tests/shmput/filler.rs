@@ -3,6 +3,7 @@
 
 use crate::shmput::sysv::{HOLDER_C, row};
 use crate::shmput::{content, put};
+use crate::util::compile::compile;
 use crate::util::{AS_OTHER, Running, Test, wait_until};
 use nix::sys::signal::Signal;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -29,7 +30,7 @@ fn filler(t: &Test, key: &str) -> Running {
 #[test]
 fn d7_d11_attached_by_another_it_is_not_recycled() {
     let t = Test::new();
-    let Some(holder) = crate::interop::compile(&t, "holder", HOLDER_C) else { return };
+    let Some(holder) = compile(&t, "holder", HOLDER_C) else { return };
     let key = t.key();
     let mut held = t.cmd(holder.to_str().unwrap()).args([&key, "0"]).spawn_open();
     wait_until("it is attached", || row(&key).is_some_and(|row| row.perms == "0" && row.attached == 1));
@@ -49,7 +50,7 @@ fn d7_d11_attached_by_another_it_is_not_recycled() {
 /// The mode that a new segment of ours has for an instant is no proof.
 #[test]
 fn d10_a_segment_of_mode_0601_of_another_program_is_not_a_dead_filler() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["perl"]) else { return };
     let key = t.key();
     let create = format!("perl -e '$id = shmget({key}, 7, 01601); shmwrite($id, \"foreign\", 0, 7) or die'");
     t.bash(&create).run().ok();
@@ -65,7 +66,7 @@ fn d10_a_segment_of_mode_0601_of_another_program_is_not_a_dead_filler() {
 
 #[test]
 fn d10_what_another_user_left_is_not_recycled() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["perl"]) else { return };
     if !t.second_user() {
         return;
     }

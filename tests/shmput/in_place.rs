@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use crate::shmput::{both, content, half_way, put};
+use crate::util::compile::compile;
 use crate::util::{Test, entries, noise, wait_until};
 use nix::sys::signal::Signal;
 
@@ -128,7 +129,7 @@ fn in_place_a_file_of_proc_claims_no_size() {
 /// A program that runs another under a filter of system calls: `tmpfile` has
 /// no unnamed files, `kill` dies as it renames, `fail` cannot rename.
 pub(crate) fn filter(t: &Test) -> Option<PathBuf> {
-    crate::interop::compile(t, "filter", FILTER_C)
+    compile(t, "filter", FILTER_C)
 }
 
 const FILTER_C: &str = r#"

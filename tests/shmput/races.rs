@@ -10,7 +10,7 @@ use crate::shmput::filler::wait_old;
 use crate::shmput::in_place::filter;
 use crate::shmput::sysv::row;
 use crate::shmput::{REFUSED, both, content, half_way, put};
-use crate::util::{Running, Test, entries, noise, said, wait_until};
+use crate::util::{Running, Test, entries, noise, said, sysvipc, wait_until};
 use nix::sys::signal::Signal;
 
 /// A `shmput -i` that has opened its object and waits for more input.
@@ -100,7 +100,7 @@ fn g9_g6_a_leftover_that_fills_the_memory_is_swept_first() {
 
 #[test]
 fn g9_the_temporary_name_of_a_live_one_is_not_swept() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["perl"]) else { return };
     let name = ".ipcutils.abcdefghijkl";
     // F_OFD_SETLK is 37, F_WRLCK is 1.
     let hold =
@@ -136,8 +136,8 @@ fn g9_an_object_that_is_aside_for_an_instant_is_not_swept() {
 #[test]
 fn progress_counts_what_is_spooled_once() {
     let t = Test::new();
-    if !t.bash("script -qec true /dev/null").run().success() {
-        return said("not tested: --progress on a terminal: no script(1)");
+    if t.lacks("script") {
+        return;
     }
     t.file("input", noise(1, 3 << 20));
     let key = t.key();
@@ -155,7 +155,7 @@ fn progress_counts_what_is_spooled_once() {
 
 #[test]
 fn m4_an_identifier_that_nobody_reads_can_be_given_up() {
-    let t = Test::new();
+    let Some(t) = Test::with(&["perl"]) else { return };
     // Its own reader keeps the full pipe open.
     let full = "use Fcntl; $^F = 99; pipe R, W or die; fcntl(W, F_SETFL, O_WRONLY | O_NONBLOCK) or die;
         1 while syswrite W, 'x' x 4096; fcntl(W, F_SETFL, O_WRONLY) or die;
@@ -164,11 +164,7 @@ fn m4_an_identifier_that_nobody_reads_can_be_given_up() {
         let mut maker = t.cmd("perl").args(["-e", full, "shmput", "--size", "1M", "private:"]).spawn_open();
         drop(maker.child.stdin.take());
         let maker_id = maker.pid().to_string();
-        wait_until("the segment is whole", || {
-            let table = std::fs::read_to_string("/proc/sysvipc/shm").unwrap();
-            let mut rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-            rows.any(|row| row[4] == maker_id && row[2] == "600")
-        });
+        wait_until("the segment is whole", || sysvipc("shm").iter().any(|row| row[4] == maker_id && row[2] == "600"));
         maker.wait_blocked();
         maker.kill(signal);
         wait_until("it ends", || maker.state() == 'Z');
@@ -182,8 +178,10 @@ fn m4_an_identifier_that_nobody_reads_can_be_given_up() {
 fn m4_without_a_descriptor_to_notice_signals_by_nothing_is_made() {
     let t = Test::new();
     let key = t.key();
-    // The input's spool is number 3, and the signals' would be 4.
-    let limited = ["-c", &format!("ulimit -n 4; exec shmput {key}")];
+    // The input's spool is number 3, and the signals' would be 4, once those that
+    // this process was given are closed.
+    let close = "exec 3>&- 4>&-";
+    let limited = ["-c", &format!("{close}; ulimit -n 4; exec shmput {key}")];
     t.cmd("bash").args(limited).stdin("x").run().says(9, "too many open files");
     assert!(t.left().is_empty());
     let filler = half_way(&t, "bash", &limited);
@@ -195,7 +193,7 @@ fn m4_without_a_descriptor_to_notice_signals_by_nothing_is_made() {
         return;
     }
     for limit in [4, 5] {
-        let script = format!("ulimit -n {limit}; exec ./filter tmpfile shmput file:o");
+        let script = format!("{close}; ulimit -n {limit}; exec ./filter tmpfile shmput file:o");
         t.bash(&script).stdin("x").run().says(9, "too many open files");
         assert!(!entries(t.path("")).iter().any(|name| name == "o" || name.starts_with(".ipcutils.")));
     }
@@ -288,8 +286,8 @@ off_t lseek64(int fd, off_t offset, int whence) { return lseek(fd, offset, whenc
 #[test]
 fn in_place_an_input_that_changes_its_length_is_noticed() {
     let t = Test::new();
-    if !t.bash("command -v cc >/dev/null").run().success() {
-        return said("not tested: no C compiler (cc)");
+    if t.lacks("cc") {
+        return;
     }
     let source = t.file("change.c", CHANGE_C);
     let library = t.path("change.so");
@@ -360,16 +358,13 @@ fn d8_a_producer_of_more_than_shmmax_is_stopped_early() {
     let t = Test::new();
     let key = t.key();
     let script = "
-        if ! { echo 1048576 >/proc/sys/kernel/shmmax; } 2>/dev/null; then echo no; exit; fi
+        echo 1048576 >/proc/sys/kernel/shmmax
         set +e
         head -c 64M /dev/zero | shmput $KEY 2>&1
         echo ${PIPESTATUS[@]}
         wc -l </proc/sysvipc/shm";
-    let Some(run) = t.unshared("--ipc", script) else { return };
+    let Some(run) = t.with_limits("", script) else { return };
     let text = run.env("KEY", &key).run().text();
-    if text == "no" {
-        return said("not tested: kernel.shmmax cannot be set in a namespace here");
-    }
     let [message, statuses, lines] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
     assert!(message.contains("more than kernel.shmmax allows, 1048576"), "{message}");
     // 141: SIGPIPE.
