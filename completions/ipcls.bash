@@ -23,7 +23,7 @@ _ipcls() {
 
     case "${cmd}" in
         ipcls)
-            opts="-J -r -o -A -0 -h -V --json --raw --output --no-headings --addresses --null --kind --mine --user --orphans --name --older --watch --limits --help --version"
+            opts="-J -r -o -A -0 -h -V --json --raw --output --no-headings --addresses --null --kind --mine --older --name --user --orphans --watch --limits --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -50,7 +50,7 @@ _ipcls() {
                     fi
                     return 0
                     ;;
-                --user)
+                --older)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -64,7 +64,7 @@ _ipcls() {
                     fi
                     return 0
                     ;;
-                --older)
+                --user)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

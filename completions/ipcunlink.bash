@@ -23,7 +23,7 @@ _ipcunlink() {
 
     case "${cmd}" in
         ipcunlink)
-            opts="-0 -h -V --dry-run --force --orphans --mine --older --name --yes --null --help --version"
+            opts="-0 -h -V --dry-run --force --orphans --yes --null --mine --older --name --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -23,7 +23,7 @@ _ringput() {
 
     case "${cmd}" in
         ringput)
-            opts="-s -l -0 -m -n -w -E -h -V --size --readers --many --overwrite --resume --restart --close --position --lines --null --mode --nonblock --timeout --busy-status --help --version"
+            opts="-s -m -n -w -E -l -0 -h -V --size --readers --many --overwrite --resume --restart --end --position --mode --nonblock --timeout --busy-status --lines --null --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -1,4 +1,4 @@
-complete -c shmwait -l until -d 'What is waited for, a command of sh' -r -f
+complete -c shmwait -l until -d 'Wait until this command of sh succeeds' -r -f
 complete -c shmwait -s w -l timeout -d 'Wait no longer than this: 2, .5, 1m30s' -r -f
 complete -c shmwait -s E -l busy-status -d 'Status instead of 75 and 124' -r -f
 complete -c shmwait -s n -l nonblock -d 'Do not wait: status 75 instead'

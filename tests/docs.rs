@@ -12,7 +12,7 @@ use ipcutils::tools::LIST;
 
 use crate::util::{Test, entries};
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
@@ -25,7 +25,7 @@ fn names() -> BTreeSet<String> {
 }
 
 #[track_caller]
-fn none(complaints: &[String]) {
+pub fn none(complaints: &[String]) {
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
@@ -38,7 +38,7 @@ fn stems(dir: &str, ending: &str, others: &[&str]) -> BTreeSet<String> {
 
 #[test]
 fn a_tool_has_the_same_name_in_each_place() {
-    let not_tools = ["main", "docs", "interop", "pipes"];
+    let not_tools = ["main", "docs", "house", "interop", "pipes"];
     assert_eq!(stems("crates/ipcutils/src/tools", ".rs", &["mod"]), names());
     assert_eq!(stems("crates/ipcutils/src/bin", ".rs", &[]), names());
     assert_eq!(stems("man", ".1", &[]), names());
@@ -183,6 +183,54 @@ fn the_table_of_statuses_is_in_the_manual() {
     assert_eq!(used.len(), kinds.count());
     used.insert(ipcutils::app::OWN_FAILURE);
     assert_eq!(described, used);
+}
+
+/// The statuses that a page lists, in its order.
+fn statuses(page: &str) -> Vec<&str> {
+    let section = page.split(".Sh EXIT STATUS").nth(1).and_then(|rest| rest.split("\n.Sh ").next());
+    section.unwrap_or_default().lines().filter_map(|line| line.strip_prefix(".It ")).collect()
+}
+
+/// What a page lacks of the form of all pages: the version in the footer. A
+/// tool's page also has its sections, and a sorted list of statuses of `table`.
+fn misshapen(file: &str, page: &str, table: &[&str]) -> Vec<String> {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut missing = Vec::new();
+    if !page.contains(&format!("\n.Os ipcutils {version}\n")) {
+        missing.push(format!("version {version}"));
+    }
+    if file.ends_with(".1") {
+        let sections = ["EXIT STATUS", "EXAMPLES", "SEE ALSO", "STANDARDS"].into_iter();
+        missing.extend(sections.map(str::to_owned).filter(|name| !page.contains(&format!("\n.Sh {name}\n"))));
+        let found = statuses(page);
+        let number = |status: &&str| status.split('+').next().and_then(|number| number.parse::<u8>().ok());
+        if found.is_empty() || !found.is_sorted_by_key(number) {
+            missing.push("list of statuses in order".to_owned());
+        }
+        let unknown = found.into_iter().filter(|status| !table.contains(status));
+        missing.extend(unknown.map(|status| format!("status {status} in ipcutils(7)")));
+    }
+    missing.into_iter().map(|what| format!("man/{file}: no {what}")).collect()
+}
+
+#[test]
+fn the_pages_have_one_form() {
+    let overview = read("man/ipcutils.7");
+    let table = statuses(&overview);
+    let pages = entries(root().join("man"));
+    none(&pages.iter().flat_map(|file| misshapen(file, &read(&format!("man/{file}")), &table)).collect::<Vec<_>>());
+    // A page without it is noticed.
+    let page = read("man/ftok.1");
+    for (part, broken) in [
+        (".Os ipcutils ", ".Os ipcutils 9"),
+        (".Sh STANDARDS", ".Sh HISTORY"),
+        (".It 3", ".It 5"),
+        (".It 5", ".It 7b"),
+        (".It 8", ".It 10"),
+    ] {
+        assert_ne!(misshapen("x.1", &page.replacen(part, broken, 1), &table).len(), 0, "{broken}");
+    }
+    assert_eq!(misshapen("x.1", "", &table).len(), 6);
 }
 
 /// One command of an example, and what it prints.

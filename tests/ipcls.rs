@@ -230,7 +230,7 @@ fn columns_and_filters() {
     let section = page.split(".Ss Columns").nth(1).unwrap().split(".El").next().unwrap();
     let described: Vec<_> =
         section.lines().filter_map(|line| line.strip_prefix(".It Ic ")).flat_map(|line| line.split(" , ")).collect();
-    let known: Vec<_> = ipcutils::columns::ALL.iter().map(|column| column.name).collect();
+    let known: Vec<_> = ipcutils::show::Column::ALL.iter().map(|column| column.name).collect();
     assert_eq!(described, known);
     for column in &known {
         for form in ["", "-r", "-J"] {

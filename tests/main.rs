@@ -8,6 +8,7 @@ mod util;
 
 mod docs;
 mod ftok;
+mod house;
 mod interop;
 mod ipcls;
 mod ipcunlink;

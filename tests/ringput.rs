@@ -90,7 +90,7 @@ fn k9_a_second_writer_waits_or_is_refused() {
     for flags in [&["-n"][..], &["-n", "--resume"], &["-n", "--restart"], &["-n", "--many", "-l"]] {
         t.cmd("ringput").args(flags).args([&r]).run().says(75, "has a writer already");
     }
-    t.cmd("ringput").args(["-n", "--close", &r]).run().says(75, "has a writer already");
+    t.cmd("ringput").args(["-n", "--end", &r]).run().says(75, "has a writer already");
     t.cmd("ringput").args(["-w", ".1", &r]).run().says(124, "has a writer already, and the timeout has passed");
     let second = put(&t, &[&r], "two").spawn();
     second.wait_blocked();
@@ -109,7 +109,7 @@ fn a_new_stream_waits_until_the_last_was_read() {
     let r = t.name("r");
     put(&t, &[&r], "first").run().ok();
     assert_eq!(cat(&t, &["--as", "a", "--count", "2", &r]).run().ok(), b"fi");
-    put(&t, &["-n", &r], "second").run().says(75, "the reader a is away");
+    put(&t, &["-n", &r], "second").run().says(75, "a reader is away (ringcat --as a");
     let waiting = put(&t, &[&r], "second").spawn();
     waiting.wait_blocked();
     assert_eq!(cat(&t, &["--as", "a", &r]).run().ok(), b"rst");
@@ -146,7 +146,7 @@ fn k12_a_writer_without_an_end_is_told_from_an_end() {
     assert_eq!(cat(&t, &[&t.name("s")]).run().ok(), b"new");
     // The end may also be marked afterwards.
     died(&t, &t.name("c"), b"enough", &[]);
-    t.cmd("ringput").args(["--close", &t.name("c")]).run().ok();
+    t.cmd("ringput").args(["--end", &t.name("c")]).run().ok();
     assert_eq!(cat(&t, &[&t.name("c")]).run().ok(), b"enough");
 }
 
@@ -229,7 +229,7 @@ fn k4_overwritten_bytes_are_counted() {
     put(&t, &["--resume", &r], lines.clone()).run().ok();
     cat(&t, &["--forget", "a", &r]).run().ok();
     put(&t, &["-n", &r], "x").run().ok();
-    put(&t, &["--resume", "--overwrite", &r], "").run().says(1, "was begun without --overwrite");
+    put(&t, &["--resume", "--overwrite", &r], "").run().says(1, "was begun by a writer that waits");
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn what_is_no_ring_is_refused() {
     t.cmd("shmput").args([&s]).stdin("a segment").run().ok();
     for tool in ["ringput", "ringcat"] {
         t.cmd(tool).args([&s]).run().says(8, "is no ring");
-        t.cmd(tool).args(["key:1"]).run().says(2, "a ring is /name or file:PATH");
+        t.cmd(tool).args(["key:1"]).run().says(2, "no ring is a System V object (say /name or file:PATH)");
         t.cmd(tool).args(["file:."]).run().says(8, "is a directory");
         t.cmd(tool).args([&format!("ring:{s}")]).run().says(2, &format!("(say {s})"));
     }

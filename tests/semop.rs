@@ -54,7 +54,8 @@ pub fn blocked(t: &Test, args: &[&str]) -> Running {
     let address = args.iter().find(|arg| arg.starts_with("0x") || arg.starts_with('/')).unwrap();
     wait_until("somebody waits", || {
         let json = semop(t, &["--get", "-J", address]).text();
-        running.state() == 'Z' || json.contains("cnt\":1")
+        let waits = json.contains("\"waiting\":1") || json.contains("\"waiting_for_zero\":1");
+        running.state() == 'Z' || waits
     });
     running
 }
@@ -149,7 +150,7 @@ fn m10_names_of_any_bytes() {
     let output = t.cmd("bash").args(["-c", script, &t.name("a")]).run();
     let shown = format!("{}\\xff\\x0a", t.name("a"));
     let escaped = shown.replace('\\', "\\\\");
-    let json = format!("{{\"address\":\"{escaped}\",\"elements\":[{{\"index\":0,\"value\":2,\"ncnt\":0}}]}}");
+    let json = format!("{{\"address\":\"{escaped}\",\"elements\":[{{\"index\":0,\"value\":2,\"waiting\":0}}]}}");
     assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{json}\n2\n"));
     assert!(output.stderr.starts_with(&format!("semop: {shown}: a POSIX semaphore is taken")), "{output:?}");
 }
@@ -202,15 +203,15 @@ fn json_of_both() {
     let [key, name] = both(&t, "3");
     let json = |address: &str| semop(&t, &["--get", "-J", address]).text();
     let read = |address: &str| serde_json::from_str::<Value>(&json(address)).unwrap();
-    let elements = json!([{ "index": 0, "value": 3, "ncnt": 0 }]);
+    let elements = json!([{ "index": 0, "value": 3, "waiting": 0 }]);
     assert_eq!(read(&name), json!({ "address": &name, "elements": elements }));
     let mut of_key = read(&key);
     let element = of_key["elements"][0].as_object_mut().unwrap();
-    assert!(element.remove("pid").is_some_and(|pid| pid.is_u64()), "{}", json(&key));
-    assert_eq!(element.remove("zcnt"), Some(0.into()));
+    assert!(element.remove("last_pid").is_some_and(|pid| pid.is_u64()), "{}", json(&key));
+    assert_eq!(element.remove("waiting_for_zero"), Some(0.into()));
     assert_eq!(of_key, json!({ "address": format!("key:{key}"), "elements": elements }));
     let waits = blocked(&t, &[&key, "=0"]);
-    assert!(json(&key).contains("\"ncnt\":0,\"zcnt\":1"), "{}", json(&key));
+    assert!(json(&key).contains("\"waiting\":0,\"waiting_for_zero\":1"), "{}", json(&key));
     drop(waits);
     let waits = blocked(&t, &[&name, "-1"]);
     drop(waits);

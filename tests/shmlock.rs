@@ -18,7 +18,7 @@ fn one_at_a_time() {
             add() { for i in 1 2 3 4 5; do shmlock $L -- sh -c 'echo $(($(cat sum) + 1)) >sum'; done; }
             add & add & add & add & add & add & wait; cat sum";
         assert_eq!(t.bash(script).env("L", &l).run().text(), "30");
-        assert_eq!(status(&t, &l), "state free");
+        assert_eq!(status(&t, &l), "state: free");
         t.cmd("ipcunlink").args([format!("lock:{l}")]).run().ok();
     }
     assert!(t.left().is_empty());
@@ -31,9 +31,9 @@ fn many_readers_or_one_writer() {
     let (one, other) = (hold(&t, &["--shared", &l]), hold(&t, &["--shared", &l]));
     lock(&t, &["-n", &l, "--", "true"]).says(75, "is locked");
     let shown = status(&t, &l);
-    assert!(shown.starts_with("state shared\n"), "{shown}");
+    assert!(shown.starts_with("state: shared\n"), "{shown}");
     for reader in [&one, &other] {
-        assert!(shown.contains(&format!("\nholder {} 2", reader.pid())), "{shown}");
+        assert!(shown.contains(&format!("\nholder: {} 2", reader.pid())), "{shown}");
     }
     one.output().ok();
     lock(&t, &["-n", &l, "--", "true"]).says(75, "is locked");
@@ -53,25 +53,25 @@ fn the_status_of_a_lock() {
     assert!(t.left().is_empty());
     let holder = hold(&t, &[&l]);
     let waiter = t.cmd("shmlock").args([&l, "--", "true"]).spawn();
-    wait_for(&t, &l, "waiter ");
+    wait_for(&t, &l, "waiter: ");
     let shown = status(&t, &l);
     let lines: Vec<_> = shown.lines().map(|line| line.split(' ').collect::<Vec<_>>()).collect();
     let (holder_pid, waiter_pid) = (holder.pid().to_string(), waiter.pid().to_string());
-    assert_eq!(lines[0], ["state", "held"]);
-    assert_eq!(lines[1][..2], ["holder", &holder_pid]);
-    assert_eq!(lines[2][..2], ["waiter", &waiter_pid]);
+    assert_eq!(lines[0], ["state:", "held"]);
+    assert_eq!(lines[1][..2], ["holder:", &holder_pid]);
+    assert_eq!(lines[2][..2], ["waiter:", &waiter_pid]);
     // Since when: within the day, in UTC.
     let today = t.bash("date -u +%FT").run().text();
     assert!(lines[1].len() == 3 && lines[1][2].starts_with(&today[..8]) && lines[1][2].ends_with('Z'), "{shown}");
     let json: serde_json::Value = serde_json::from_slice(&lock(&t, &["--status", "-J", &l]).ok()).unwrap();
-    assert_eq!((&json["lock"], &json["state"]), (&l.as_str().into(), &"held".into()));
+    assert_eq!((&json["address"], &json["state"]), (&l.as_str().into(), &"held".into()));
     assert_eq!(json["holders"][0]["pid"].to_string(), holder_pid);
     assert_eq!(json["holders"][0]["ended"], false);
     assert_eq!(json["waiters"][0]["pid"].to_string(), waiter_pid);
     assert_eq!((json["sleepers"].as_array().unwrap().len(), json.get("died")), (0, None));
     holder.output().ok();
     waiter.output().ok();
-    assert_eq!(status(&t, &l), "state free");
+    assert_eq!(status(&t, &l), "state: free");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn modes_and_other_users() {
     // Read permission is enough for a reader, who keeps writers out.
     let r = t.name("r");
     t.bash(&format!("umask 0; shmlock -m 644 {r} -- true")).run().ok();
-    other(&format!("shmlock {r} -- true")).says(125, "only a reader's lock needs no write permission");
+    other(&format!("shmlock {r} -- true")).says(125, "it takes write permission; --shared takes read permission alone");
     other(&format!("shmlock --shared {r} -- shmlock --status {r}")).ok();
     let reader = hold_as_other(&t, &r);
     lock(&t, &["-n", &r, "--", "true"]).says(75, "is locked");
@@ -134,7 +134,7 @@ fn modes_and_other_users() {
 
 fn hold_as_other(t: &Test, l: &str) -> Running {
     let reader = t.bash(&format!("exec {AS_OTHER} shmlock --shared {l} -- cat")).spawn_open();
-    wait_for(t, l, "state shared");
+    wait_for(t, l, "state: shared");
     reader
 }
 
@@ -151,7 +151,7 @@ fn h9_two_pid_namespaces_with_equal_numbers() {
     let one = one.env("L", &l).spawn();
     wait_until("one is inside", || t.path("one").exists());
     let other = other.env("L", &l).spawn();
-    wait_for(&t, &l, "waiter ");
+    wait_for(&t, &l, "waiter: ");
     assert!(!t.path("other").exists());
     // Seen from here the number means nothing.
     let json: serde_json::Value = serde_json::from_slice(&lock(&t, &["--status", "-J", &l]).ok()).unwrap();

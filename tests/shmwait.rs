@@ -18,7 +18,7 @@ fn wake(t: &Test, args: &[&str]) {
 /// One that sleeps.
 fn sleeper(t: &Test, l: &str, args: &[&str]) -> Running {
     let running = t.cmd("shmwait").args(args).spawn();
-    wait_for(t, l, &format!("sleeper {} ", running.pid()));
+    wait_for(t, l, &format!("sleeper: {} ", running.pid()));
     running
 }
 
@@ -27,7 +27,7 @@ fn a_wake_up_runs_the_command() {
     let t = Test::new();
     let l = t.name("l");
     let one = t.cmd("shmwait").args([&l, "--", "sh", "-c", "echo one; exit 3"]).spawn();
-    wait_for(&t, &l, "sleeper ");
+    wait_for(&t, &l, "sleeper: ");
     wake(&t, &[&l]);
     let output = one.output();
     assert_eq!((output.status, output.stdout.as_slice(), &*output.stderr), (3, &b"one\n"[..], ""));
@@ -36,10 +36,10 @@ fn a_wake_up_runs_the_command() {
     let (with, without) = (sleeper(&t, &l, &[&l, "--", "echo", "with"]), sleeper(&t, &l, &[&l]));
     wake(&t, &["--all", &l]);
     without.output().ok();
-    wait_for(&t, &l, &format!("waiter {} ", with.pid()));
+    wait_for(&t, &l, &format!("waiter: {} ", with.pid()));
     holder.output().ok();
     assert_eq!(with.output().text(), "with");
-    assert_eq!(status(&t, &l), "state free");
+    assert_eq!(status(&t, &l), "state: free");
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn until_a_fact_holds() {
     // A wake-up alone is no fact.
     for _ in 0..3 {
         wake(&t, &[&l]);
-        wait_for(&t, &l, "sleeper ");
+        wait_for(&t, &l, "sleeper: ");
     }
     lock(&t, &[&l, "--", "sh", "-c", "echo it is so >fact"]).ok();
     wake(&t, &[&l]);
@@ -139,7 +139,7 @@ fn h13_m4_a_signal_ends_the_wait() {
         let said = if killed { &b""[..] } else { b"told\n" };
         assert_eq!((output.status, output.stdout.as_slice()), (128 + signal as i32, said));
         t.bash("rm -f in out").run().ok();
-        wait_until("the lock is free", || status(&t, &l) == "state free");
+        wait_until("the lock is free", || status(&t, &l) == "state: free");
     }
 }
 
@@ -155,7 +155,7 @@ fn h11_waiters_killed_and_all_woken() {
             t.cmd("shmwait").args(["--until", &until, "-w", "1h", &l, "--", "true"]).spawn()
         };
         let old: Vec<_> = (0..10).map(start).collect();
-        wait_for(&t, &l, "sleeper ");
+        wait_for(&t, &l, "sleeper: ");
         old.iter().for_each(|one| one.kill(Signal::SIGKILL));
         let new: Vec<_> = (0..10).map(start).collect();
         old.into_iter().for_each(|one| drop(one.output()));
@@ -164,7 +164,7 @@ fn h11_waiters_killed_and_all_woken() {
         for one in new {
             one.output().ok();
         }
-        assert_eq!(status(&t, &l), "state free");
+        assert_eq!(status(&t, &l), "state: free");
     }
 }
 

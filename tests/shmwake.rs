@@ -35,11 +35,11 @@ fn waking_never_waits() {
     let l = t.name("l");
     let holder = hold(&t, &[&l]);
     let dead = t.cmd("shmwait").args([&l]).spawn();
-    wait_for(&t, &l, "sleeper ");
+    wait_for(&t, &l, "sleeper: ");
     holder.kill(Signal::SIGSTOP);
     dead.kill(Signal::SIGKILL);
     let waiting = t.cmd("shmwait").args([&l]).spawn();
-    wait_for(&t, &l, &format!("sleeper {} ", waiting.pid()));
+    wait_for(&t, &l, &format!("sleeper: {} ", waiting.pid()));
     t.cmd("shmwake").args([&l]).run().ok();
     waiting.output().ok();
     holder.kill(Signal::SIGCONT);

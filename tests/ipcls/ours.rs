@@ -58,7 +58,7 @@ fn a_ring_that_ended_or_that_a_name_waits_for_is_no_orphan() {
     drop(live);
     is(&t, &format!("ring:{named}"), "unheld", "50% died");
     let details = t.cmd("ipcls").args([&format!("ring:{named}")]).run().text();
-    assert!(details.contains("reader: me\\x0a (away), position 0, lag 16384"), "{details}");
+    assert!(details.contains("reader: away position=0 lag=16384 name=me\\x0a"), "{details}");
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn c_and_ours_on_one_queue() {
     }
     // E24: a queue that C has made is not as we would have made it.
     let note = t.cmd("mqsend").args(SMALL).args(["-v", &theirs, "x"]).run();
-    assert_eq!(note.stderr, format!("mqsend: {theirs}: exists already, with 3 messages of 100 bytes\n"));
+    assert_eq!(note.stderr, format!("mqsend: {theirs}: exists already, with room for 3 messages of 100 bytes\n"));
 }
 
 /// There is one registration for a queue, and we need none.

@@ -42,7 +42,7 @@ fn e24_an_existing_queue_with_other_attributes() {
     for (tool, last) in [("mqsend", &["b"][..]), ("mqrecv", &[])] {
         let note = t.cmd(tool).args(other).args(["-v", &q]).args(last).run();
         assert_eq!(note.status, 0);
-        assert_eq!(note.stderr, format!("{tool}: {q}: exists already, with 4 messages of 64 bytes\n"));
+        assert_eq!(note.stderr, format!("{tool}: {q}: exists already, with room for 4 messages of 64 bytes\n"));
     }
     t.cmd("mqsend").args(other).args([&q, &"x".repeat(65)]).run().says(9, "longer than this queue's 64 bytes");
     // Nothing to say where they agree, or of a queue that is new.

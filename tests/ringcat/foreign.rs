@@ -65,7 +65,7 @@ fn c_minds_names_the_dead_the_lossy_and_the_many() {
     put(&t, &["--many", "-l", "--readers", "1", &r], "two\n").run().ok();
     wait_until("all is read", || status(&t, &r, "reader").ends_with("position=8 lag=0"));
     reader.wait_blocked();
-    put(&t, &["--close", &r], "").run().ok();
+    put(&t, &["--end", &r], "").run().ok();
     assert_eq!(reader.output().ok(), b"one\ntwo\n");
     // A dead reader does not hold it back.
     let input = noise(101, 100_000);

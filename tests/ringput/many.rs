@@ -13,7 +13,7 @@ fn records_of_many_writers_are_never_torn_or_mixed() {
             (for ((i = 0; i < 3000; i++)); do printf '%s%d:%0*d\\n' $w $i $((i % 200 + 1)) 0; done) | ringput -s 8K --many -l {r} & pids+=\" $!\"
         done
         ringcat --wait -l {r} >out & reader=$!
-        wait $pids; ringput --close {r}; wait $reader; wc -l <out
+        wait $pids; ringput --end {r}; wait $reader; wc -l <out
         for w in a b c d; do grep ^$w out | cut -d: -f1 | cmp - <(seq -f $w%.0f 0 2999) && echo in order; done
         grep -vcE '^[a-d][0-9]+:0+$' out"
     );
@@ -31,22 +31,22 @@ fn the_end_is_marked_by_close_alone() {
     assert_eq!(status(&t, &r, "writer"), "open many");
     assert_eq!(ends(cat(&t, &["-n", &r]).run(), 75, "has no more bytes yet"), b"one\ntwo\n");
     many("three\n").ok();
-    put(&t, &[&r], "").run().says(7, "the stream of its --many writers has no end");
+    put(&t, &[&r], "").run().says(7, "the stream of its many writers has no end");
     let mut late = t.cmd("ringput").args(["--many", "-l", &r]).spawn_open();
     late.write(b"four\n");
     wait_until("it is committed", || position(&t, &r) == 19);
     for _ in 0..2 {
-        t.cmd("ringput").args(["--close", &r]).run().ok();
+        t.cmd("ringput").args(["--end", &r]).run().ok();
     }
     assert_eq!(cat(&t, &[&r]).run().ok(), b"one\ntwo\nthree\nfour\n");
     late.write(b"five\n");
     late.output().says(6, "its stream was closed meanwhile");
     // The next one begins a stream.
     many("anew\n").ok();
-    t.cmd("ringput").args(["--close", &r]).run().ok();
+    t.cmd("ringput").args(["--end", &r]).run().ok();
     assert_eq!(cat(&t, &[&r]).run().ok(), b"anew\n");
     put(&t, &["--many", &r], "").run().says(2, "required");
-    put(&t, &["--close", "--many", "-l", &r], "").run().says(2, "cannot be used with");
+    put(&t, &["--end", "--many", "-l", &r], "").run().says(2, "cannot be used with");
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn k1_one_of_many_writers_killed_while_it_appends() {
     other.wait_blocked();
     writer.kill(Signal::SIGKILL);
     other.output().ok();
-    t.cmd("ringput").args(["--close", &r]).run().ok();
+    t.cmd("ringput").args(["--end", &r]).run().ok();
     assert!(cat(&t, &[&r]).run().ok() == [&first[..], b"\0small\0"].concat());
 }
 
@@ -75,7 +75,7 @@ fn two_of_many_that_wait_for_readers_write_one_stream() {
         let r = t.name(i);
         put(&t, &[*flags, &[r.as_str()]].concat(), "a\nb\n").run().ok();
         if flags.contains(&"--many") {
-            t.cmd("ringput").args(["--close", &r]).run().ok();
+            t.cmd("ringput").args(["--end", &r]).run().ok();
         }
         assert_eq!(cat(&t, &["--as", "n", "-l", "--count", "1", &r]).run().ok(), b"a\n");
         let writers = ["c\n", "d\n"].map(|line| {
@@ -87,7 +87,7 @@ fn two_of_many_that_wait_for_readers_write_one_stream() {
         for writer in writers {
             writer.output().ok();
         }
-        t.cmd("ringput").args(["--close", &r]).run().ok();
+        t.cmd("ringput").args(["--end", &r]).run().ok();
         let read = cat(&t, &["--as", "n", &r]).run().ok();
         assert!(read == b"c\nd\n" || read == b"d\nc\n", "{}", read.escape_ascii());
     }
@@ -102,7 +102,7 @@ fn no_patience_is_needed_for_another_that_appends() {
         for w in a b c d; do
             (for ((i = 0; i < 20; i++)); do seq 2000 | ringput --many -l -n {r} || echo $?; done) & pids+=\" $!\"
         done
-        wait $pids; ringput --close {r}; wait $reader; wc -l <out"
+        wait $pids; ringput --end {r}; wait $reader; wc -l <out"
     );
     assert_eq!(t.bash(&script).run().text(), "160000");
     // But for one that waits, as the ring is full.

@@ -34,7 +34,7 @@ fn k4_a_writer_that_looks_after_a_name_does_not_hide_what_it_lost() {
     writer.output().ok();
     let lag = lines.len() - 10;
     assert_eq!(status(&t, &r, "reader"), format!("away position=10 lag={lag} name=a"));
-    put(&t, &["-n", &r], "").run().says(75, "the reader a is away");
+    put(&t, &["-n", &r], "").run().says(75, "a reader is away (ringcat --as a");
     assert_eq!(status(&t, &r, "reader"), format!("away position=10 lag={lag} name=a"));
     let output = cat(&t, &["--as", "a", &r]).run();
     let words = format!("bytes lost: {}", lag - output.stdout.len());

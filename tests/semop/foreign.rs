@@ -50,7 +50,7 @@ fn c_and_posix() {
         c(&["post", &name]).run().ok();
         waits.output().ok();
         let waits = c(&["wait", &name]).spawn();
-        wait_until("C waits", || semop(&t, &["--get", "-J", &name]).text().contains("\"ncnt\":1"));
+        wait_until("C waits", || semop(&t, &["--get", "-J", &name]).text().contains("\"waiting\":1"));
         semop(&t, &[&name, "+1"]).ok();
         waits.output().ok();
         // The guardian's giving wakes it too.
@@ -58,7 +58,7 @@ fn c_and_posix() {
         let held = t.cmd("semop").args([&name, "-1", "--", "cat"]).spawn_open();
         wait_until("it is held", || held.name() == "cat");
         let waits = c(&["wait", &name]).spawn();
-        wait_until("C waits", || semop(&t, &["--get", "-J", &name]).text().contains("\"ncnt\":1"));
+        wait_until("C waits", || semop(&t, &["--get", "-J", &name]).text().contains("\"waiting\":1"));
         held.output().ok();
         waits.output().ok();
         t.cmd("ipcunlink").args(["--force", &format!("sem:{name}")]).run().ok();
@@ -93,7 +93,7 @@ fn perl_and_system_v() {
     perl("semop($i, pack('s!3 s!3', 0, -1, 0, 1, 2, 0)) or die $!").run().ok();
     assert_eq!(values(&t, &key), "0 2");
     let waits = perl("semop($i, pack('s!3', 0, -1, 0)) or die $!").spawn();
-    wait_until("perl waits", || semop(&t, &["--get", "-J", &key]).text().contains("\"ncnt\":1"));
+    wait_until("perl waits", || semop(&t, &["--get", "-J", &key]).text().contains("\"waiting\":1"));
     semop(&t, &[&key, "+1"]).ok();
     waits.output().ok();
     let waits = blocked(&t, &[&key, "1:=0"]);
@@ -127,7 +127,7 @@ m.acquire(); print(m.value); m.release(); m.release(); m.undo = True; m.acquire(
         assert_eq!(values(&t, &name), "1");
         let wait = "import sys, posix_ipc as p; s = p.Semaphore(sys.argv[1]); s.acquire(); s.acquire(); print(s.value)";
         let waits = t.cmd("python3").args(["-c", wait, &name]).spawn();
-        wait_until("python waits", || semop(&t, &["--get", "-J", &name]).text().contains("\"ncnt\":1"));
+        wait_until("python waits", || semop(&t, &["--get", "-J", &name]).text().contains("\"waiting\":1"));
         semop(&t, &[&name, "+1"]).ok();
         assert_eq!(waits.output().text(), "0");
     }

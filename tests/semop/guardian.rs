@@ -96,7 +96,7 @@ fn m8_killed_while_it_waits_nothing_is_taken() {
         semop(&t, &[&name, "+1"]).ok();
         semop(&t, &["-n", &name, "-1"]).ok();
     }
-    assert!(semop(&t, &["--get", "-J", &name]).text().contains("\"ncnt\":0"));
+    assert!(semop(&t, &["--get", "-J", &name]).text().contains("\"waiting\":0"));
 }
 
 #[test]

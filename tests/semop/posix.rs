@@ -207,7 +207,7 @@ fn timeouts() {
             assert!(begin.elapsed() >= Duration::from_millis(least), "{timeout}");
         }
     }
-    assert!(semop(&t, &["--get", "-J", &name]).text().contains("\"ncnt\":0"));
+    assert!(semop(&t, &["--get", "-J", &name]).text().contains("\"waiting\":0"));
 }
 
 #[test]

@@ -215,7 +215,7 @@ fn c14_c24_removed_while_it_is_stopped() {
     let key = set(&t, "0");
     let id = t.bash(&format!("ipcs -s | awk '$1 == \"{key}\" {{ print $2 }}'")).run().text();
     let waits = t.cmd("semop").args([&format!("id:{id}"), "-1"]).spawn();
-    wait_until("it waits", || semop(&t, &["--get", "-J", &key]).text().contains("\"ncnt\":1"));
+    wait_until("it waits", || semop(&t, &["--get", "-J", &key]).text().contains("\"waiting\":1"));
     waits.kill(Signal::SIGSTOP);
     wait_until("it is stopped", || waits.state() == 'T');
     t.bash(&format!("ipcunlink sem:{key}; semop -c 1 {key}")).run().ok();
@@ -323,7 +323,7 @@ fn c27_the_last_process() {
     let t = Test::new();
     let key = set(&t, "1,1");
     let held = t.cmd("semop").args([&key, "1:-1", "--", "sleep", "1000"]).spawn();
-    let last = format!("\"pid\":{}}}", held.pid());
+    let last = format!("\"last_pid\":{}}}", held.pid());
     wait_until("its number", || semop(&t, &["--get", "-J", &key]).text().contains(&last));
 }
 
@@ -332,7 +332,7 @@ fn m16_many_waiters_and_one_removal() {
     let t = Test::new();
     let key = set(&t, "0");
     let script = "for ((i = 0; i < $1; i++)); do semop $0 -1 2>>err & pids+=($!); done
-        until semop --get -J $0 | grep -q \"\\\"ncnt\\\":$1,\"; do :; done
+        until semop --get -J $0 | grep -q \"\\\"waiting\\\":$1,\"; do :; done
         ipcunlink sem:$0
         for pid in ${pids[*]}; do wait $pid; echo $?; done >ends; sort ends | uniq -c | xargs";
     let n = if rounds(1) == 1 { "300" } else { "1000" };

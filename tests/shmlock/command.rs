@@ -24,10 +24,10 @@ fn m5_the_status_of_the_command() {
     assert_eq!(lock(&t, &[&l, "--", "./script", "a b", "--", ""]).text(), "words: a b -- ");
     assert_eq!(t.bash("shmlock $L -- ./script $(seq 20000) | wc -w").env("L", &l).run().text(), "20001");
     // It was run by nobody, so nobody died.
-    assert_eq!(super::status(&t, &l), "state free");
+    assert_eq!(super::status(&t, &l), "state: free");
     for signal in [1, 2, 9, 15, 34, 64] {
         assert_eq!(status(&format!("kill -{signal} $$")).status, 128 + signal);
-        assert!(super::status(&t, &l).starts_with("state died\n"));
+        assert!(super::status(&t, &l).starts_with("state: died\n"));
         lock(&t, &["--reset", &l]).ok();
     }
     // -E moves what is the tool's own, not the command's.
@@ -95,13 +95,13 @@ fn m4_signals_are_passed_on() {
         holder.kill(signal);
         let output = holder.output();
         assert_eq!((output.status, &*output.stderr, output.stdout), (33, "", format!("{name}\n").into_bytes()));
-        assert_eq!(status(&t, &l), "state free");
+        assert_eq!(status(&t, &l), "state: free");
         // Without a trap it dies of it, inside.
         let holder = trapping(&t, &l, &[], ":");
         holder.kill(signal);
         assert_eq!(holder.output().status, 128 + signal as i32);
         // Its last sleep may hold the lock a little longer.
-        wait_for(&t, &l, "state died");
+        wait_for(&t, &l, "state: died");
         lock(&t, &["--reset", &l]).ok();
     }
 }
@@ -117,7 +117,7 @@ fn m7_a_signal_ignored_at_the_start_stays_ignored() {
         echo >stop; wait $p"
     );
     assert_eq!(t.bash(&script).run().status, 5);
-    assert_eq!(status(&t, &l), "state free");
+    assert_eq!(status(&t, &l), "state: free");
 }
 
 /// The terminal's own signals reach the command by themselves, once.
@@ -151,14 +151,14 @@ pid, tty = run("bash", "--norc", "-i", "-c",
 read_until(tty, b"ready")
 os.write(tty, b"\x1a")
 read_until(tty, b"stopped 148")
-read_until(tty, b"state held")
+read_until(tty, b"state: held")
 os.write(tty, b"\x04")
 read_until(tty, b"ended 0")
 os.waitpid(pid, 0)
 "#;
     let l = t.name("l");
     t.cmd("python3").args(["-c", script, &l]).run().ok();
-    assert_eq!(status(&t, &l), "state free");
+    assert_eq!(status(&t, &l), "state: free");
 }
 
 /// M6 and H5: what is left in the background keeps the lock, with --close not.
@@ -174,7 +174,7 @@ fn m6_a_command_that_leaves_something_behind() {
     };
     leave(&[]);
     // It ended properly, and is still there.
-    assert_eq!(status(&t, &l), "state held");
+    assert_eq!(status(&t, &l), "state: held");
     lock(&t, &["-n", &l, "--", "true"]).says(75, "is locked");
     std::fs::remove_file(t.path("go")).unwrap();
     lock(&t, &["-w", "1h", &l, "--", "true"]).ok();
@@ -206,7 +206,7 @@ fn m3_descriptors_closed_at_the_start() {
     assert_eq!(t.left().len(), 1);
     assert_eq!(t.bash(&format!("shmlock {l} -- ./no-such-command <&- >&- 2>&-")).run().status, 127);
     assert_eq!(std::fs::metadata(t.shm_path("l")).unwrap().len(), 4096);
-    assert_eq!(status(&t, &l), "state free");
+    assert_eq!(status(&t, &l), "state: free");
 }
 
 /// A wait for the command neither spins nor hides its end.

@@ -27,10 +27,10 @@ fn m8_h1_shmlock_is_killed_alone() {
     holder.kill(Signal::SIGKILL);
     wait_until("it is dead", || holder.state() == 'Z');
     let shown = status(&t, &l);
-    assert!(shown.starts_with("state held\nholder ") && shown.ends_with(" ended"), "{shown}");
+    assert!(shown.starts_with("state: held\nholder: ") && shown.ends_with(" ended"), "{shown}");
     lock(&t, &["-n", &l, "--", "true"]).says(75, "is locked");
     let next = t.cmd("shmlock").args([&l, "--", "sh", "-c", "echo $IPCUTILS_OWNER_DIED"]).spawn();
-    wait_for(&t, &l, "waiter ");
+    wait_for(&t, &l, "waiter: ");
     let begin = Instant::now();
     t.file("stop", "");
     let output = next.output();
@@ -68,7 +68,7 @@ fn h1_h2_h3_the_next_is_told() {
         assert!(output.stderr.contains(DIED), "{output:?}");
     };
     die();
-    assert!(status(&t, &l).starts_with("state died\ndied "));
+    assert!(status(&t, &l).starts_with("state: died\ndied: "));
     // Readers are told and settle nothing.
     told(&["--shared"], 4);
     told(&["--shared"], 4);
@@ -155,7 +155,7 @@ fn h1_the_next_one_is_in_within_two_seconds() {
         let holder = hold(&t, &[&l]);
         let command = child_of(&holder).unwrap();
         let next = t.cmd("shmlock").args([&l, "--", "sh", "-c", "echo $IPCUTILS_OWNER_DIED"]).spawn();
-        wait_for(&t, &l, "waiter ");
+        wait_for(&t, &l, "waiter: ");
         let begin = Instant::now();
         holder.kill(Signal::SIGKILL);
         let _ = kill(command, Signal::SIGKILL);

@@ -111,7 +111,7 @@ fn h10_h12_overwritten_while_held() {
         lock(&t, &[&l, "--", "true"]).ok();
         let holder = hold(&t, &[&l]);
         let sleeper = t.cmd("shmwait").args([&l, "--", "echo", "never"]).spawn();
-        wait_for(&t, &l, "sleeper ");
+        wait_for(&t, &l, "sleeper: ");
         let waiting = everyone(&t, &l);
         let file = std::fs::File::options().write(true).open(t.shm_path("l")).unwrap();
         file.write_all_at(&content, 0).unwrap();

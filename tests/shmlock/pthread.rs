@@ -12,7 +12,8 @@ use crate::util::promised;
 
 /// The C program that shmlock(1) shows.
 fn manual() -> String {
-    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../man/shmlock.1")).unwrap();
+    let page =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../man/ipcutils-pthread.7")).unwrap();
     let (_, rest) = page.split_once("#include").unwrap();
     let (program, _) = rest.split_once(".Ed").unwrap();
     format!("#include{}", program.replace("\\e", "\\"))

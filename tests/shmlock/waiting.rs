@@ -27,7 +27,7 @@ fn the_timeout() {
     lock(&t, &["--reset", "-n", &l]).says(75, "is locked");
     lock(&t, &["--reset", "-w", ".1", &l]).says(124, "is locked");
     let waiter = t.cmd("shmlock").args(["-w", "1h", &l, "--", "echo", "late"]).spawn();
-    wait_for(&t, &l, "waiter ");
+    wait_for(&t, &l, "waiter: ");
     holder.output().ok();
     assert_eq!(waiter.output().text(), "late");
 }
@@ -48,7 +48,7 @@ fn h7_a_stopped_holder_is_not_dead() {
     holder.kill(Signal::SIGSTOP);
     wait_until("it is stopped", || holder.state() == 'T');
     lock(&t, &["-w", "1.5", &l, "--", "true"]).says(124, "is locked");
-    assert!(status(&t, &l).starts_with("state held\n"));
+    assert!(status(&t, &l).starts_with("state: held\n"));
     holder.kill(Signal::SIGCONT);
     holder.output().ok();
     lock(&t, &["--strict", "-n", &l, "--", "true"]).ok();
@@ -62,7 +62,7 @@ fn h13_a_signal_ends_the_wait() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGKILL] {
         for flags in [&[][..], &["-w", "1h"], &["--shared"]] {
             let waiter = t.cmd("shmlock").args(flags).args([&l, "--", "echo", "never"]).spawn();
-            wait_for(&t, &l, &format!("waiter {} ", waiter.pid()));
+            wait_for(&t, &l, &format!("waiter: {} ", waiter.pid()));
             // It sleeps through a stop.
             waiter.kill(Signal::SIGSTOP);
             wait_until("it is stopped", || waiter.state() == 'T');

@@ -392,7 +392,7 @@ fn messages_say_what_to_write_instead() {
         ("shmcat", "42", "(say id:42 or key:42)"),
         ("shmcat", "name", "(say /name "),
         ("shmcat", "/dev/shm/x", "(say /x)"),
-        ("shmcat", "/tmp/x/y", "(say file:/tmp/x/y "),
+        ("shmcat", "/tmp/x/y", "(say file:/tmp/x/y)"),
         ("ipcunlink", "shm:42", "(say shm:id:42 or shm:key:42)"),
     ] {
         t.cmd(tool).args([word]).run().says(2, instead);

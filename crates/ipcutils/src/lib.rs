@@ -1,18 +1,26 @@
 //! The tools of ipcutils.
 //!
 //! A tool is `tools/X.rs`: its arguments, one operation of libipc, its output.
-//! [`app`] is the frame around each, [`args`] what their options share,
-//! [`tools`] the list.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`tools`] | one file a tool, and their list |
+//! | [`app`] | the frame: arguments in, bytes out, exit status |
+//! | [`args`] | what the tools' options share: groups, and parsers of values |
+//! | [`operand`], [`records`] | what comes in: FILE, lines |
+//! | [`message`], [`show`] | what goes out: messages, objects |
+//! | [`owner`] | what is told of a holder that died |
+//! | [`human`] | sizes, ages and moments in words |
+//! | [`hints`] | what a hint of the library is called in options |
 #![forbid(unsafe_code)]
 
 pub mod app;
 pub mod args;
-pub mod columns;
-pub mod limits;
-pub mod listing;
-pub mod messages;
+pub mod hints;
+pub mod human;
+pub mod message;
 pub mod operand;
-pub mod progress;
+pub mod owner;
 pub mod records;
-pub mod screen;
+pub mod show;
 pub mod tools;

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use libipc::shm::Input;
+use libipc::fs::input::Input;
 use libipc::text::printable;
 use libipc::{Error, Result};
 
-use crate::app::Io;
+use crate::app::{INPUT, Io};
 
 /// An opened operand, or standard input.
 #[derive(Debug)]
@@ -18,16 +18,16 @@ impl Operand {
     /// Open it; none, and `-`, are standard input.
     pub fn open(path: Option<&Path>) -> Result<Self> {
         let Some(path) = path.filter(|&path| path != Path::new("-")) else { return Ok(Operand(None)) };
-        let shown = printable(path.as_os_str());
-        let file = File::open(path).map_err(|error| Error::input(&shown, &error))?;
-        Ok(Operand(Some((file, shown))))
+        let label = printable(path.as_os_str());
+        let file = File::open(path).map_err(|error| Error::input(&label, &error))?;
+        Ok(Operand(Some((file, label))))
     }
 
     /// To be read.
     pub fn input<'a>(&'a self, io: &Io<'a>) -> Result<Input<'a>> {
         match &self.0 {
-            Some((file, shown)) => Input::new(file.as_fd(), shown),
-            None => Input::new(io.stdin()?, "standard input"),
+            Some((file, label)) => Input::new(file.as_fd(), label),
+            None => Input::new(io.stdin()?, INPUT),
         }
     }
 }

@@ -4,13 +4,14 @@
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
-use libipc::copy::{self, STEP};
+use libipc::fs::copy::{self, STEP};
+use libipc::fs::input::Input;
 use libipc::{Error, ErrorKind, Result};
 
 /// The records of an input.
 #[derive(Debug)]
-pub struct Records<'fd> {
-    fd: BorrowedFd<'fd>,
+pub struct Records<'i> {
+    input: &'i Input<'i>,
     end: u8,
     longest: usize,
     buffer: Vec<u8>,
@@ -20,23 +21,25 @@ pub struct Records<'fd> {
     at_end: bool,
 }
 
-impl<'fd> Records<'fd> {
-    /// Records of `fd` that end with the byte `end`, the last perhaps without.
-    /// One longer than `longest` bytes is cut to a byte more than that, for the
-    /// caller to refuse.
-    pub fn new(fd: BorrowedFd<'fd>, end: u8, longest: usize) -> Self {
-        copy::enlarge_pipe(fd);
-        Records { fd, end, longest, buffer: Vec::new(), begin: 0, filled: 0, at_end: false }
+impl<'i> Records<'i> {
+    /// Records that end with the byte `end`, the last perhaps without, of at most
+    /// `longest` bytes.
+    pub fn new(input: &'i Input<'i>, end: u8, longest: usize) -> Self {
+        Records { input, end, longest, buffer: Vec::new(), begin: 0, filled: 0, at_end: false }
     }
 
     /// The next record without its end, and whether the input was read for it,
     /// which may have taken long; None after the last.
     ///
     /// # Errors
-    /// [`ErrorKind::Failure`] if it cannot be read.
-    #[allow(clippy::should_implement_trait)] // it lends from its buffer
-    pub fn next(&mut self) -> Result<Option<(&[u8], bool)>> {
-        Ok(self.next_range(|_| Ok(()))?.map(|(record, waited)| (self.give(record), waited)))
+    /// [`ErrorKind::Failure`] if the input cannot be read; [`ErrorKind::NoRoom`] without
+    /// memory for a record. `too_long` of a record that is longer than it may be.
+    pub fn next(&mut self, too_long: impl FnOnce() -> Error) -> Result<Option<(&[u8], bool)>> {
+        match self.next_range(|_| Ok(()))? {
+            Some((record, _)) if record.len() > self.longest => Err(too_long()),
+            Some((record, waited)) => Ok(Some((&self.buffer[record], waited))),
+            None => Ok(None),
+        }
     }
 
     /// Where in the buffer it is; `wait` is called before each read.
@@ -62,9 +65,8 @@ impl<'fd> Records<'fd> {
             self.begin = 0;
             let end = self.filled.saturating_add(STEP);
             self.grow(end)?;
-            wait(self.fd)?;
-            let n = copy::read(self.fd, &mut self.buffer[self.filled..end])
-                .map_err(|errno| Error::new(ErrorKind::Failure, "standard input", errno.desc()))?;
+            wait(self.input.fd())?;
+            let n = copy::read(self.input.fd(), &mut self.buffer[self.filled..end], self.input.label())?;
             self.filled += n;
             waited = true;
             self.at_end = n == 0;
@@ -81,7 +83,7 @@ impl<'fd> Records<'fd> {
         let most = self.longest.saturating_add(1).saturating_add(STEP);
         let wanted = least.max(most.min(now.saturating_mul(2)));
         let reserved = self.buffer.try_reserve_exact(wanted - now);
-        reserved.map_err(|_| Error::new(ErrorKind::NoRoom, "standard input", "out of memory for a record"))?;
+        reserved.map_err(|_| Error::new(ErrorKind::NoRoom, self.input.label(), "out of memory for a record"))?;
         self.buffer.resize(wanted, 0);
         Ok(())
     }
@@ -105,26 +107,22 @@ impl<'fd> Records<'fd> {
         }
         Ok(Some(&self.buffer[first.start..self.begin]))
     }
-
-    fn give(&self, record: Range<usize>) -> &[u8] {
-        let end = record.end.min(record.start.saturating_add(self.longest).saturating_add(1));
-        &self.buffer[record.start..end]
-    }
 }
 
-/// The whole input, if it has at most `longest` bytes; a byte more if it is longer.
-pub fn whole(fd: BorrowedFd<'_>, longest: usize) -> Result<Vec<u8>> {
+/// The whole input.
+///
+/// # Errors
+/// As of [`Records::next`].
+pub fn whole(input: &Input<'_>, longest: usize, too_long: impl FnOnce() -> Error) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut block = vec![0; longest.saturating_add(1).min(STEP)];
-    while bytes.len() <= longest {
-        match copy::read(fd, &mut block) {
-            Ok(0) => break,
-            Ok(n) => bytes.extend_from_slice(&block[..n]),
-            Err(errno) => return Err(Error::new(ErrorKind::Failure, "standard input", errno.desc())),
+    loop {
+        match copy::read(input.fd(), &mut block, input.label())? {
+            0 => return Ok(bytes),
+            n if bytes.len() + n > longest => return Err(too_long()),
+            n => bytes.extend_from_slice(&block[..n]),
         }
     }
-    bytes.truncate(longest.saturating_add(1));
-    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -138,11 +136,12 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(input).unwrap();
         file.rewind().unwrap();
-        let mut records = Records::new(file.as_fd(), b'\n', longest);
+        let input = Input::new(file.as_fd(), "a file").unwrap();
+        let mut records = Records::new(&input, b'\n', longest);
         let mut found = Vec::new();
         loop {
-            match records.next() {
-                Ok(Some((record, _))) if record.len() > longest => return (found, true),
+            match records.next(|| Error::new(ErrorKind::NoRoom, "a record", "is too long")) {
+                Err(error) if error.kind == ErrorKind::NoRoom => return (found, true),
                 Ok(Some((record, _))) => found.push(record.to_vec()),
                 Ok(None) => return (found, false),
                 Err(error) => panic!("{error}"),
@@ -168,7 +167,8 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"a\n\nb\nrest").unwrap();
         file.rewind().unwrap();
-        let mut records = Records::new(file.as_fd(), b'\n', 10);
+        let input = Input::new(file.as_fd(), "a file").unwrap();
+        let mut records = Records::new(&input, b'\n', 10);
         assert_eq!(records.some(false, |_| Ok(())).unwrap(), Some(&b"a\n\nb\n"[..]));
         assert_eq!(records.some(false, |_| Ok(())).unwrap(), Some(&b"rest"[..]));
         assert_eq!(records.some(false, |_| Ok(())).unwrap(), None);

@@ -1,49 +1,45 @@
 //! Typed, safe System V and POSIX inter-process communication for Linux.
 //!
-//! The map: what a tool wants, and the module that does it.
+//! The map, layer by layer. A module uses what stands below it, and nothing above
+//! or in a circle; `tests/layers.rs` holds this table against the sources.
+//!
+//! | layer | modules |
+//! | --- | --- |
+//! | what exists | [`inventory`] |
+//! | a lock, a stream | [`lock`], [`ring`] |
+//! | the kernel's primitives | [`shm`], [`mq`], [`sem`] |
+//! | words in memory that others write | `shared` |
+//! | names in directories, bytes between descriptors | [`fs`] |
+//! | the process, its signals, command and terminal | [`process`] |
+//! | what all of them speak | [`address`], [`error`], [`mode`], [`text`], [`wait`] (`base`) |
+//! | system calls that nix lacks, the only unsafe code | `sys` |
 //!
 //! | primitive | POSIX, `file:` | System V |
 //! | --- | --- | --- |
-//! | whole segments of shared memory | [`shm::posix`] | [`shm::sysv`] |
-//! | message queues | [`mq::posix`] | [`mq::sysv`] |
-//! | semaphores | [`sem::posix`] | [`sem::sysv`] |
-//! | what exists, and who holds it | [`inventory`] | [`inventory`] |
+//! | whole segments of shared memory | [`shm`] | [`shm`] |
+//! | message queues | [`mq`] | [`mq`] |
+//! | semaphores | [`sem`] | [`sem`] |
 //! | mutexes and conditions | [`lock`] | [`lock::pthread`] |
 //! | streams through shared memory | [`ring`] | |
 //!
-//! Around them: [`address`] (how users name an object), [`error`] (what can go
-//! wrong, each kind one exit status), [`mode`] (permission bits and the umask),
-//! [`wait`] (deadlines), [`copy`] (bytes from one descriptor to another),
-//! [`entry`] (a name in a directory) and [`draft`] (atomic publication under it),
-//! [`signals`] (work that a signal must not leave half done), [`ofd`] (locks that
-//! the kernel holds), [`command`] (running the user's command).
-//!
-//! The library knows nothing of command lines, prints nothing and never ends
-//! the process. Kernel objects are removed by explicit calls alone; dropping a
-//! value detaches and closes. Only `sys` is unsafe.
+//! The library knows nothing of command lines: how to mend a failure is a [`Hint`]
+//! that its caller words. It prints nothing and never ends the process. Kernel
+//! objects are removed by explicit calls alone; dropping a value detaches and
+//! closes.
 
-pub mod address;
-pub mod command;
-pub mod copy;
-pub mod draft;
-pub mod entry;
-pub mod error;
+mod base;
+pub mod fs;
 pub mod inventory;
-mod limits;
 pub mod lock;
-pub mod mode;
 pub mod mq;
-pub mod ofd;
 pub mod process;
 pub mod ring;
 pub mod sem;
+mod shared;
 pub mod shm;
-pub mod signals;
-pub mod start;
 mod sys;
-pub mod terminal;
-pub mod text;
-pub mod wait;
 
-pub use address::{Address, Key, Kind, PosixName, SysV};
-pub use error::{Error, ErrorKind, Result};
+pub use base::{address, error, mode, text, wait};
+
+pub use address::{Address, Key, Kind, KindAddress, PosixName, SysV};
+pub use error::{Error, ErrorKind, Hint, Result};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use libipc::address::Proj;
-use libipc::{Error, ErrorKind, Key, mq, sem, shm};
+use libipc::{Error, ErrorKind, Hint, Key, mq, sem, shm};
 
 use crate::app::{Io, Outcome, Tool};
 use crate::args;
@@ -51,5 +51,5 @@ fn refuse_taken(key: Key) -> libipc::Result<()> {
         return Ok(());
     }
     let what = format!("is the key of {} already", taken.join(" and "));
-    Err(Error::new(ErrorKind::Exists, format!("key:{key}"), what).mend("choose another PROJ, or another file"))
+    Err(Error::new(ErrorKind::Exists, format!("key:{key}"), what).hint(Hint::Advice("choose another PROJ, or another file".into())))
 }

@@ -4,19 +4,21 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use libipc::address::{Address, Kind, KindAddress, SysV};
-use libipc::inventory::{self, Object, Others, Pattern, State};
-use libipc::text::printable;
-use libipc::wait::{Deadline, Steps};
-use libipc::{Error, ErrorKind, Result, mq, process, sem, shm};
+use libipc::fs::input::Input;
+use libipc::inventory::{self, Object, State, Unseen, Verdict};
+use libipc::wait::{Backoff, Deadline};
+use libipc::{Address, Error, ErrorKind, Hint, Kind, KindAddress, Result, SysV, lock, mq, ring, sem, shm};
 
-use crate::app::{self, Io, Outcome, Tool};
-use crate::args;
+use crate::app::{self, INPUT, Io, Outcome, Tool};
+use crate::args::{self, Filter};
 use crate::records::Records;
 
 /// Remove shared memory, message queues and semaphores
 #[derive(clap::Parser, Debug)]
 #[command(name = "ipcunlink", version, after_help = args::AFTER_HELP)]
+#[command(mut_arg("mine", |arg| arg.requires("orphans").help("With --orphans: only your own")))]
+#[command(mut_arg("older", |arg| arg.requires("orphans").help("With --orphans: only those not used for this long")))]
+#[command(mut_arg("name", |arg| arg.requires("orphans").help("With --orphans: only those whose name matches")))]
 pub struct Args {
     /// Print what would be removed, and remove nothing
     #[arg(long)]
@@ -27,15 +29,8 @@ pub struct Args {
     /// What ipcls --orphans lists, printed unless --yes
     #[arg(long, conflicts_with_all = ["null", "objects"])]
     orphans: bool,
-    /// Of the orphans one's own
-    #[arg(long, requires = "orphans")]
-    mine: bool,
-    /// Of the orphans those that were not used for so long
-    #[arg(long, value_name = "DURATION", value_parser = args::duration, requires = "orphans")]
-    older: Option<Duration>,
-    /// Of the orphans those whose address or name matches
-    #[arg(long, value_name = "GLOB", value_parser = args::pattern(), requires = "orphans")]
-    name: Option<Pattern>,
+    #[command(flatten)]
+    filter: Filter,
     /// Remove the orphans that --older or --name chooses
     #[arg(long, requires = "orphans", conflicts_with = "dry_run")]
     yes: bool,
@@ -50,155 +45,123 @@ pub struct Args {
 /// More than any path, and what stands in front of it.
 const LONGEST: usize = 8192;
 
-/// Something to be removed, and what was seen of it.
-struct Target {
-    address: KindAddress,
-    seen: Result<Object>,
-}
-
-impl Target {
-    fn is_held(&self) -> bool {
-        self.seen.as_ref().is_ok_and(|object| object.state == State::Held)
-    }
-}
-
 /// How long a holder may take to end before it is refused.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// Something to be removed, and what was seen of it.
+type Target = (KindAddress, Result<(Object, Verdict)>);
+
 impl Tool for Args {
-    fn run(mut self, io: &Io<'_>) -> anyhow::Result<Outcome> {
+    fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome> {
         let targets = if self.orphans { self.orphans()? } else { self.named(io)? };
         let prints = self.dry_run || self.orphans;
         let removes = !self.dry_run && (!self.orphans || self.yes);
         let mut statuses = Vec::new();
-        for Target { address, seen } in &targets {
+        for (address, seen) in &targets {
             let done = self.check(io, address, seen).and_then(|()| match seen {
                 // What cannot be looked at can perhaps be removed, and the kernel decides.
                 Err(_) if removes => remove(address, None),
-                Ok(object) if removes => remove(address, object.id),
-                other => other.as_ref().map(drop).map_err(Clone::clone),
+                Ok((object, _)) if removes => remove(address, object.id),
+                Err(error) => Err(error.clone()),
+                Ok(_) => Ok(()),
             });
             match done {
                 Ok(()) if prints => io.print(address)?,
                 Ok(()) => {}
-                Err(error) => {
-                    io.complain(format_args!("ipcunlink: {}:{error}", address.kind.as_str()));
-                    statuses.push(app::status(error.kind));
-                }
+                Err(error) => statuses.push(io.fail(&error, &[])),
             }
         }
         if self.orphans && !removes && !self.dry_run && !targets.is_empty() {
-            io.complain("ipcunlink: nothing was removed (--yes with --older or --name removes them)");
+            io.warn("nothing was removed (--yes with --older or --name removes them)");
         }
-        Ok(app::common(&statuses))
+        Ok(app::combined(&statuses))
     }
 }
 
 impl Args {
     /// Those of the command line and of standard input. A word that is no address
     /// is seen before anything is removed.
-    fn named(&mut self, io: &Io<'_>) -> Result<Vec<Target>> {
-        let mut addresses = std::mem::take(&mut self.objects);
+    fn named(&self, io: &Io<'_>) -> Result<Vec<Target>> {
+        let mut addresses = self.objects.clone();
         if self.null {
-            let mut records = Records::new(io.stdin()?, 0, LONGEST);
-            while let Some((record, _)) = records.next()? {
-                if record.len() > LONGEST {
-                    let begin = printable(OsStr::from_bytes(&record[..40]));
-                    return Err(Error::new(ErrorKind::Usage, format!("{begin}..."), "is too long for an address"));
-                }
+            let input = Input::new(io.stdin()?, INPUT)?;
+            let mut records = Records::new(&input, 0, LONGEST);
+            let too_long = || Error::new(ErrorKind::Usage, INPUT, "has a word that is too long for an address");
+            while let Some((record, _)) = records.next(too_long)? {
                 addresses.push(KindAddress::parse(OsStr::from_bytes(record))?);
             }
         }
-        let mut targets = look(addresses);
+        let mut seen = inventory::find_all(&addresses);
         // The last of a pipeline, or a guardian of semop(1), may just be ending.
         let deadline = Deadline::after(Some(GRACE));
-        let mut steps = Steps::new();
-        while !self.force && targets.iter().any(Target::is_held) && !deadline.passed() {
-            steps.sleep(&deadline);
-            let places: Vec<usize> = (0..targets.len()).filter(|&place| targets[place].is_held()).collect();
-            let again = look(places.iter().map(|&place| targets[place].address.clone()).collect());
-            for (place, target) in places.into_iter().zip(again) {
-                targets[place] = target;
+        let mut backoff = Backoff::new();
+        while !self.force && seen.iter().any(is_held) && !deadline.passed() {
+            backoff.sleep(&deadline);
+            let places: Vec<usize> = (0..seen.len()).filter(|&place| is_held(&seen[place])).collect();
+            let held: Vec<_> = places.iter().map(|&place| addresses[place].clone()).collect();
+            for (place, again) in places.into_iter().zip(inventory::find_all(&held)) {
+                seen[place] = again;
             }
         }
-        Ok(targets)
+        Ok(addresses.into_iter().zip(seen).collect())
     }
 
     fn orphans(&self) -> Result<Vec<Target>> {
-        if self.yes && self.older.is_none() && self.name.is_none() {
-            let what = "would remove every orphan at once";
-            return Err(Error::new(ErrorKind::Usage, "--orphans --yes", what).mend("choose with --older or --name"));
+        if self.yes && !self.filter.chooses() {
+            let hint = Hint::Advice("choose with --older or --name".into());
+            let problem = "would remove every orphan at once";
+            return Err(Error::new(ErrorKind::Usage, "--orphans --yes", problem).hint(hint));
         }
+        let filter = self.filter.wanted(None, true);
         // Queues and semaphores are never orphans.
         let (mut objects, _) = inventory::list(&[Kind::Shm, Kind::Ring, Kind::Lock]);
-        inventory::settle(&mut objects);
-        objects.retain(|object| {
-            object.state == State::Orphan
-                && (!self.mine || object.uid == process::own_uid())
-                && self.name.as_ref().is_none_or(|pattern| object.matches(pattern))
-                && self.older.is_none_or(|older| object.age() >= older)
-        });
+        objects.retain(|object| filter.admits(object));
         inventory::sort(&mut objects);
-        Ok(objects.into_iter().map(|object| Target { address: object.address.clone(), seen: Ok(object) }).collect())
+        let verdicts = inventory::judge(&objects);
+        let judged = objects.into_iter().zip(verdicts).filter(|(_, verdict)| filter.accepts(verdict));
+        Ok(judged.map(|judged| (judged.0.address.clone(), Ok(judged))).collect())
     }
 
     /// Refuse what is held, unless it is forced away.
-    fn check(&self, io: &Io<'_>, address: &KindAddress, seen: &Result<Object>) -> Result<()> {
-        let Some(object) = seen.as_ref().ok().filter(|object| object.state == State::Held) else { return Ok(()) };
-        if !self.force {
-            return Err(Error::new(ErrorKind::Failure, &address.address, format!("is held by {}", holders(object)))
-                .mend("--force removes it all the same"));
+    fn check(&self, io: &Io<'_>, address: &KindAddress, seen: &Result<(Object, Verdict)>) -> Result<()> {
+        let Ok((_, verdict)) = seen.as_ref() else { return Ok(()) };
+        if verdict.state != State::Held {
+            return Ok(());
         }
-        if address.kind == Kind::Lock {
-            io.complain(format_args!(
-                "ipcunlink: {address}: is held by {}, whom the next holder will not exclude",
-                holders(object)
-            ));
+        if !self.force {
+            let hint = Hint::Advice("--force removes it all the same".into());
+            let problem = format!("is held by {}", holders(verdict));
+            return Err(Error::new(ErrorKind::Failure, address, problem).hint(hint));
+        }
+        if address.kind() == Kind::Lock {
+            io.warn(format_args!("{address}: is held by {}, whom the next holder will not exclude", holders(verdict)));
         }
         Ok(())
     }
 }
 
-/// Find them, with one look at all processes for all of them.
-fn look(addresses: Vec<KindAddress>) -> Vec<Target> {
-    let (mut objects, mut places) = (Vec::new(), Vec::new());
-    let mut targets: Vec<Target> = Vec::new();
-    for (place, address) in addresses.into_iter().enumerate() {
-        let mut seen = Err(Error::new(ErrorKind::Missing, &address.address, "does not exist"));
-        match inventory::find(&address) {
-            Ok(object) => {
-                objects.push(object);
-                places.push(place);
-            }
-            Err(error) => seen = Err(error),
-        }
-        targets.push(Target { address, seen });
-    }
-    inventory::settle(&mut objects);
-    for (place, object) in places.into_iter().zip(objects) {
-        targets[place].seen = Ok(object);
-    }
-    targets
+fn is_held(seen: &Result<(Object, Verdict)>) -> bool {
+    seen.as_ref().is_ok_and(|(_, verdict)| verdict.state == State::Held)
 }
 
 /// Who holds it, in words.
-fn holders(object: &Object) -> String {
+fn holders(verdict: &Verdict) -> String {
     const SHOWN: usize = 4;
-    let shown = object.holders.iter().take(SHOWN);
+    let shown = verdict.holders.iter().take(SHOWN);
     let mut words: Vec<String> = shown
         .map(|holder| match inventory::program(holder.pid) {
             Some(program) => format!("{} ({program})", holder.pid),
             None => holder.pid.to_string(),
         })
         .collect();
-    let more = object.holders.len().saturating_sub(SHOWN);
+    let more = verdict.holders.len().saturating_sub(SHOWN);
     if more > 0 {
         words.push(format!("{more} more"));
     }
-    match object.others {
-        Others::Some(count) => words.push(format!("{count} that cannot be seen")),
+    match verdict.unseen {
+        Unseen::Some(count) => words.push(format!("{count} that cannot be seen")),
         _ if words.is_empty() => words.push("one that cannot be seen".into()),
-        _ => {}
+        Unseen::None | Unseen::Unknown => {}
     }
     words.join(", ")
 }
@@ -207,15 +170,13 @@ fn holders(object: &Object) -> String {
 /// another by now.
 fn remove(object: &KindAddress, id: Option<i32>) -> Result<()> {
     let by_id = id.map(|id| Address::SysV(SysV::Id(id)));
-    let removed = match (object.kind, by_id.as_ref().unwrap_or(&object.address)) {
-        (Kind::Mq, Address::Posix(name)) => mq::posix::remove(name),
-        (Kind::Mq, Address::SysV(sysv)) => mq::sysv::remove(sysv),
-        (Kind::Sem, Address::Posix(name)) => sem::posix::remove(name),
-        (Kind::Sem, Address::SysV(sysv)) => sem::sysv::remove(sysv),
-        (_, address) => shm::remove(address, object.kind),
+    let address = by_id.as_ref().unwrap_or(object.address());
+    let removed = match object.kind() {
+        Kind::Shm => shm::remove(address),
+        Kind::Ring => ring::remove(address),
+        Kind::Lock => lock::remove(address),
+        Kind::Mq => mq::remove(address),
+        Kind::Sem => sem::remove(address),
     };
-    removed.map_err(|error| match id {
-        Some(_) => Error { object: object.address.to_string(), ..error },
-        None => error,
-    })
+    removed.map_err(|error| Error { object: object.to_string(), ..error })
 }

@@ -2,20 +2,23 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context;
+use libipc::fs::input::Input;
 use libipc::mode::Mode;
-use libipc::ring::{self, Begin, Status, Write, Writer};
-use libipc::shm::Input;
-use libipc::wait::Patience;
-use libipc::{Address, Result};
+use libipc::ring::{self, OnUnfinished, Status, WriteOptions, Writer};
+use libipc::wait::Wait;
+use libipc::{Address, Kind, Result};
 
 use crate::app::{Io, Outcome, Tool};
-use crate::args::{self, Waiting};
+use crate::args::{self, Ends, Waiting};
 use crate::operand::Operand;
 use crate::records::Records;
 
 /// Copy standard input, or FILE, into a ring of shared memory
 #[derive(clap::Parser, Debug)]
 #[command(name = "ringput", version, after_help = args::AFTER_HELP)]
+#[command(mut_arg("lines", |arg| arg.help("Commit whole lines alone")))]
+#[command(mut_arg("null", |arg| arg.help("Commit whole records alone, each ended by a NUL")))]
 pub struct Args {
     /// Bytes that a new ring holds
     #[arg(short, long, value_parser = args::ring_size, default_value = "1M")]
@@ -24,7 +27,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = args::number::<usize>(1..=64))]
     readers: Option<usize>,
     /// Share the stream with other writers of whole records
-    #[arg(long, requires = "records")]
+    #[arg(long, requires = "Ends")]
     many: bool,
     /// Wait for no reader: slow ones lose bytes
     #[arg(long)]
@@ -36,23 +39,19 @@ pub struct Args {
     #[arg(long, conflicts_with = "resume")]
     restart: bool,
     /// Only mark the end of the stream of --many writers
-    #[arg(long, conflicts_with_all = ["size", "readers", "many", "overwrite", "resume", "restart", "records", "mode", "position", "file"])]
-    close: bool,
+    #[arg(long, conflicts_with_all = ["size", "readers", "many", "overwrite", "resume", "restart", "Ends", "mode", "position", "file"])]
+    end: bool,
     /// Only print how many bytes were committed
-    #[arg(long, conflicts_with_all = ["size", "readers", "many", "overwrite", "resume", "restart", "records", "mode", "file", "nonblock", "timeout"])]
+    #[arg(long, conflicts_with_all = ["size", "readers", "many", "overwrite", "resume", "restart", "Ends", "mode", "file", "nonblock", "timeout"])]
     position: bool,
-    /// Commit whole lines alone
-    #[arg(short, long, group = "records")]
-    lines: bool,
-    /// The same for records that end with a NUL
-    #[arg(short = '0', long, group = "records", conflicts_with = "lines")]
-    null: bool,
+    #[command(flatten)]
+    ends: Ends,
     /// Permissions of a new ring [default: 0600]
     #[arg(short, long, value_name = "OCTAL", value_parser = args::mode)]
     mode: Option<Mode>,
     #[command(flatten)]
     waiting: Waiting,
-    #[arg(value_parser = args::address(), help = args::RING_HELP)]
+    #[arg(value_parser = args::address(Kind::Ring), help = args::forms(Kind::Ring, &[]))]
     address: Address,
     /// What to copy [default: standard input, as for -]
     #[arg(value_hint = clap::ValueHint::FilePath)]
@@ -60,25 +59,19 @@ pub struct Args {
 }
 
 impl Tool for Args {
-    fn busy_status(&self) -> Option<u8> {
-        self.waiting.busy_status
-    }
-
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome> {
-        let mut patience = Patience::new(self.waiting.limit());
+        let mut wait = Wait::new(self.waiting.timeout());
         if self.position {
-            io.print(Status::of(&self.address)?.position)?;
-        } else if self.close {
-            ring::close(&self.address, &mut patience)?;
+            io.print(Status::inspect(&self.address)?.position)?;
+        } else if self.end {
+            ring::end(&self.address, &mut wait)?;
         } else {
             let file = Operand::open(self.file.as_deref())?;
             let input = file.input(io)?;
-            let mut writer = Writer::open(&self.address, &self.how(), &mut patience)?;
-            let copied = self.copy(&mut writer, &input, &mut patience);
-            copied.and_then(|()| writer.check()).map_err(|mut error| {
-                error.what += &format!("; bytes committed: {}", writer.position());
-                error
-            })?;
+            let mut writer = Writer::open(&self.address, &self.options(), &mut wait)?;
+            let copied = self.copy(&mut writer, &input, &mut wait);
+            let copied = copied.and_then(|()| writer.check());
+            copied.with_context(|| format!("bytes committed: {}", writer.position()))?;
             writer.end();
         }
         Ok(Outcome::Done)
@@ -86,31 +79,27 @@ impl Tool for Args {
 }
 
 impl Args {
-    fn how(&self) -> Write {
-        let begin = match (self.resume, self.restart) {
-            (true, _) => Begin::Resume,
-            (_, true) => Begin::Restart,
-            _ => Begin::New,
+    fn options(&self) -> WriteOptions {
+        let on_unfinished = match (self.resume, self.restart) {
+            (true, _) => OnUnfinished::Resume,
+            (_, true) => OnUnfinished::Restart,
+            _ => OnUnfinished::Refuse,
         };
         let mode = self.mode.unwrap_or(Mode::PRIVATE);
-        Write { capacity: self.size, mode, begin, many: self.many, overwrite: self.overwrite }
+        WriteOptions { capacity: self.size, mode, on_unfinished, many: self.many, overwrite: self.overwrite }
     }
 
-    fn copy(&self, writer: &mut Writer, input: &Input<'_>, patience: &mut Patience) -> Result<()> {
+    fn copy(&self, writer: &mut Writer, input: &Input<'_>, wait: &mut Wait) -> Result<()> {
         if let Some(count) = self.readers {
-            writer.wait_for_readers(count, patience)?;
+            writer.wait_for_readers(count, wait)?;
         }
-        let end = match (self.lines, self.null) {
-            (true, _) => b'\n',
-            (_, true) => 0,
-            _ => return writer.copy_from(input, patience),
-        };
+        let Some(end) = self.ends.end() else { return writer.copy_from(input, wait) };
         let longest = usize::try_from(writer.capacity()).unwrap_or(usize::MAX);
-        let mut records = Records::new(input.fd(), end, longest);
+        let mut records = Records::new(input, end, longest);
         loop {
             // Another writer's next record must not become a part of the last.
             let Some(some) = records.some(self.many, |fd| writer.wait_for_input(fd))? else { return Ok(()) };
-            writer.append(some, end, patience)?;
+            writer.append(some, end, wait)?;
         }
     }
 }

@@ -2,14 +2,17 @@
 
 use std::ffi::OsString;
 
+use libipc::address::Form;
 use libipc::mode::Mode;
-use libipc::sem::{self, Create, Op, Semaphores, State};
-use libipc::signals::Deferred;
-use libipc::wait::Patience;
-use libipc::{Address, Error, ErrorKind, Result, SysV, command};
+use libipc::process::command;
+use libipc::process::signals::Deferred;
+use libipc::sem::{Create, Op, OpenOptions, Ops, Semaphores, State, check_values};
+use libipc::wait::Wait;
+use libipc::{Address, Error, ErrorKind, Hint, Kind, Result};
 
 use crate::app::{Io, Outcome, Tool};
 use crate::args::{self, Waiting};
+use crate::show::status::Addressed;
 
 /// Take and give semaphores; with a command, hold them while it runs
 #[derive(clap::Parser, Debug)]
@@ -38,7 +41,7 @@ pub struct Args {
     /// Set the values
     #[arg(long, value_name = "VALUE,...", value_parser = values, conflicts_with_all = ["create", "nonblock", "timeout", "op", "command"])]
     set: Option<Values>,
-    #[arg(value_parser = args::address(), help = args::SEMAPHORE_HELP)]
+    #[arg(value_parser = args::address(Kind::Sem), help = args::forms(Kind::Sem, &[]))]
     address: Address,
     /// -N takes N, +N gives N, =0 waits for zero; I:OP is for element I
     #[arg(value_parser = op, allow_negative_numbers = true)]
@@ -72,81 +75,73 @@ fn op(text: &str) -> std::result::Result<Op, String> {
 }
 
 impl Tool for Args {
-    fn busy_status(&self) -> Option<u8> {
-        self.waiting.busy_status
-    }
-
-    fn runs_command(&self) -> bool {
-        !self.command.is_empty()
-    }
-
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome> {
-        let values = self.create.as_ref().or(self.set.as_ref()).map_or(&[][..], |values| &values.0);
-        sem::check(&self.address, values, &self.op)?;
+        let mut wait = Wait::new(self.waiting.timeout());
         if self.get {
             self.print(io)?;
             return Ok(Outcome::Done);
         }
-        let mut patience = Patience::new(self.waiting.limit());
         if let Some(Values(values)) = &self.set {
-            Semaphores::open(&self.address, None, &mut patience)?.set(values)?;
+            check_values(&self.address, values)?;
+            Semaphores::open(&self.address, &OpenOptions::default(), &mut wait)?.set(values)?;
             return Ok(Outcome::Done);
         }
-        if self.op.is_empty() && (self.create.is_none() || self.runs_command()) {
-            let usage = Error::new(ErrorKind::Usage, &self.address, "there is no OP");
-            return Err(usage.mend("say -1 to take one, +1 to give one").into());
-        }
-        let semaphores = self.open(io, &mut patience)?;
-        if self.runs_command() {
-            semaphores.hold(&self.op, &mut patience)?;
+        let create = self.create()?;
+        let ops = Ops::new(&self.address, self.op.clone(), create.as_ref())?;
+        let semaphores = self.open(io, create, &mut wait)?;
+        if !self.command.is_empty() {
+            semaphores.operate_with_undo(&ops, &mut wait)?;
             return Err(command::exec(&self.command).into());
         }
         if !self.op.is_empty() {
-            semaphores.perform(&self.op, &mut patience)?;
+            semaphores.operate(&ops, &mut wait)?;
         }
         Ok(Outcome::Done)
     }
 }
 
 impl Args {
-    /// Open the semaphores; a new set that no key finds is announced, or is not.
-    fn open(&self, io: &Io<'_>, patience: &mut Patience) -> Result<Semaphores> {
+    /// How to make semaphores that are absent; refused if there is nothing to do.
+    fn create(&self) -> Result<Option<Create>> {
         let Args { exclusive, mode, .. } = *self;
         let create = self.create.as_ref().map(|Values(values)| Create { values: values.clone(), exclusive, mode });
-        if self.address != Address::SysV(SysV::Private) {
-            return Semaphores::open(&self.address, create.as_ref(), patience);
+        let usage = |problem: &str, advice: &str| {
+            Err(Error::new(ErrorKind::Usage, &self.address, problem).hint(Hint::Advice(advice.into())))
+        };
+        check_values(&self.address, create.as_ref().map_or(&[], |create| &create.values))?;
+        if self.op.is_empty() && (create.is_none() || !self.command.is_empty()) {
+            return usage("there is no OP", "say -1 to take one, +1 to give one");
         }
-        if create.is_none() {
-            let usage = Error::new(ErrorKind::Usage, &self.address, "makes a new set, of which the values are missing");
-            return Err(usage.mend("say -c VALUE,..."));
+        if create.is_none() && self.address.form() == Form::Private {
+            return usage("makes a new set, of which the values are missing", "say -c VALUE,...");
         }
-        // A death by SIGPIPE would leave a set that nobody was told of.
-        let signals = Deferred::new()?;
-        let semaphores = Semaphores::open(&self.address, create.as_ref(), patience)?;
-        if let Semaphores::SysV(new) = &semaphores {
-            io.print_while(format_args!("id:{}", new.id()), Some(&signals)).inspect_err(|_| new.discard())?;
+        Ok(create)
+    }
+
+    /// Open the semaphores; a new set that no key finds is announced, or is not.
+    fn open(&self, io: &Io<'_>, create: Option<Create>, wait: &mut Wait) -> Result<Semaphores> {
+        let signals = if self.address.form() == Form::Private { Some(Deferred::new()?) } else { None };
+        let semaphores = Semaphores::open(&self.address, &OpenOptions { create }, wait)?;
+        if let (Some(signals), Some(id)) = (signals, semaphores.id()) {
+            io.announce(id, &signals).inspect_err(|_| semaphores.discard())?;
         }
         Ok(semaphores)
     }
 
     fn print(&self, io: &Io<'_>) -> Result<()> {
-        let semaphores = Semaphores::look(&self.address)?;
+        let semaphores = Semaphores::inspect(&self.address)?;
         if !self.json {
             let lines: Vec<_> = semaphores.values()?.iter().map(u32::to_string).collect();
             return io.print(lines.join("\n"));
         }
         let elements = semaphores.states()?.into_iter().enumerate().map(Element::from).collect();
-        let json = Json { address: self.address.to_string(), elements };
-        let text = serde_json::to_string(&json)
-            .map_err(|error| Error::new(ErrorKind::Failure, &self.address, error.to_string()))?;
-        io.print(text)
+        io.print_json(&Addressed { address: self.address.to_string(), status: Elements { elements } })
     }
 }
 
 /// What --get -J prints.
 #[derive(serde::Serialize)]
-struct Json {
-    address: String,
+struct Elements {
     elements: Vec<Element>,
 }
 
@@ -154,16 +149,16 @@ struct Json {
 struct Element {
     index: usize,
     value: u32,
-    ncnt: u32,
+    waiting: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
-    zcnt: Option<u32>,
+    waiting_for_zero: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pid: Option<i32>,
+    last_pid: Option<i32>,
 }
 
 impl From<(usize, State)> for Element {
     fn from((index, state): (usize, State)) -> Self {
-        let State { value, waiting, waiting_for_zero, last } = state;
-        Element { index, value, ncnt: waiting, zcnt: waiting_for_zero, pid: last }
+        let State { value, waiting, waiting_for_zero, last_pid } = state;
+        Element { index, value, waiting, waiting_for_zero, last_pid }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use libipc::copy::{self, Watch};
-use libipc::wait::Deadline;
-use libipc::{Address, Error, ErrorKind, shm};
+use libipc::address::Form;
+use libipc::fs::copy::{self, Control};
+use libipc::shm::{ReadOptions, Segment};
+use libipc::wait::{Timeout, Wait};
+use libipc::{Address, Kind};
 
 use crate::app::{Io, Outcome, Tool};
 use crate::args;
-use crate::progress::Bar;
 
 /// Write a segment of shared memory to standard output
 #[derive(clap::Parser, Debug)]
@@ -28,7 +29,7 @@ pub struct Args {
     timeout: Option<Duration>,
     /// Status instead of 75 (being filled), 124 (timeout)
     #[arg(short = 'E', long, value_name = "CODE", value_parser = args::exit_status)]
-    busy_status: Option<u8>,
+    pub busy_status: Option<u8>,
     /// Give a pipe the pages themselves, not a copy
     #[arg(long)]
     zero_copy: bool,
@@ -38,26 +39,22 @@ pub struct Args {
     /// Draw a bar on stderr if it is a terminal
     #[arg(long)]
     progress: bool,
-    #[arg(value_parser = args::address(), help = args::ADDRESS_HELP)]
+    #[arg(value_parser = args::address(Kind::Shm), help = args::forms(Kind::Shm, &[Form::Private]))]
     address: Address,
 }
 
 impl Tool for Args {
-    fn busy_status(&self) -> Option<u8> {
-        self.busy_status
-    }
-
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome> {
         let out = io.stdout()?;
-        let deadline = Deadline::after(self.timeout);
-        let segment = shm::open(&self.address, self.wait.then_some(&deadline))?;
+        let timeout = self.timeout.map_or(Timeout::Never, Timeout::After);
+        let segment = Segment::open(&self.address, &ReadOptions { wait: self.wait }, &mut Wait::new(timeout))?;
         let length = segment.size().saturating_sub(self.offset).min(self.length.unwrap_or(u64::MAX));
-        let bar = Bar::new(self.progress, Some(length));
-        let mut moved = bar.moved();
-        let mut watch = Watch { progress: moved.as_mut().map(|moved| moved as _), signals: None };
-        segment.copy_to(out, self.offset, self.length, self.zero_copy, &mut watch)?;
+        let bar = io.progress(self.progress, Some(length));
+        let mut counter = bar.counter();
+        let mut control = Control { progress: counter.as_mut().map(|counter| counter as _), signals: None };
+        segment.copy_to(out, self.offset, self.length, self.zero_copy, &mut control)?;
         if self.rm {
-            copy::flush(out).map_err(|errno| Error::new(ErrorKind::Failure, shm::OUTPUT, errno.desc()))?;
+            copy::flush_output(out)?;
             segment.remove_if_same()?;
         }
         Ok(Outcome::Done)

@@ -2,15 +2,14 @@
 
 use std::path::PathBuf;
 
-use libipc::copy::Watch;
+use libipc::fs::copy::Control;
 use libipc::mode::Mode;
-use libipc::Address;
 use libipc::shm::{self, PutOptions};
+use libipc::{Address, Kind};
 
 use crate::app::{Io, Outcome, Tool};
 use crate::args;
 use crate::operand::Operand;
-use crate::progress::Bar;
 
 /// Put standard input, or FILE, into a segment of shared memory
 #[derive(clap::Parser, Debug)]
@@ -37,7 +36,7 @@ pub struct Args {
     /// Draw a bar on stderr if it is a terminal
     #[arg(long)]
     progress: bool,
-    #[arg(value_parser = args::address(), help = args::ADDRESS_HELP)]
+    #[arg(value_parser = args::address(Kind::Shm), help = args::forms(Kind::Shm, &[]))]
     address: Address,
     /// What to put [default: standard input, as for -]
     #[arg(value_hint = clap::ValueHint::FilePath)]
@@ -48,17 +47,15 @@ impl Tool for Args {
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome> {
         let file = Operand::open(self.file.as_deref())?;
         let input = file.input(io)?;
-        let bar = Bar::new(self.progress, input.length());
-        let mut moved = bar.moved();
-        let mut watch = Watch { progress: moved.as_mut().map(|moved| moved as _), signals: None };
+        let bar = io.progress(self.progress, input.length());
+        let mut counter = bar.counter();
+        let mut control = Control { progress: counter.as_mut().map(|counter| counter as _), signals: None };
         if self.in_place {
-            shm::write_in_place(&self.address, &input, self.offset, self.foreign, &mut watch)?;
+            shm::write_in_place(&self.address, &input, self.offset, self.foreign, &mut control)?;
         } else {
             let options =
                 PutOptions { exclusive: self.exclusive, size: self.size, mode: self.mode, foreign: self.foreign };
-            shm::put(&self.address, &input, &options, &mut watch, |id, signals| {
-                io.print_while(format_args!("id:{id}"), Some(signals))
-            })?;
+            shm::put(&self.address, &input, &options, &mut control, |id, signals| io.announce(id, signals))?;
         }
         Ok(Outcome::Done)
     }

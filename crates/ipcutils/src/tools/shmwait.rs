@@ -2,97 +2,87 @@
 
 use std::ffi::OsString;
 
-use libipc::command::{Child, End};
-use libipc::entry::Access;
-use libipc::lock::{self, Condition, Lock};
+use libipc::lock::{Condition, Lock, LockMode, OpenOptions, OwnerDied};
 use libipc::mode::Mode;
-use libipc::ofd::Hold;
-use libipc::signals::Forwarded;
-use libipc::wait::Patience;
-use libipc::{Address, Error, ErrorKind};
+use libipc::process::command::{Child, End};
+use libipc::process::signals::Forwarded;
+use libipc::wait::Wait;
+use libipc::{Address, Error, ErrorKind, Hint, Kind, Result};
 
-use super::shmlock::tell;
 use crate::app::{Io, Outcome, Tool};
 use crate::args::{self, Waiting};
+use crate::owner;
 
-/// Wait for a wake-up or a fact, then run a command under the mutex
+/// Wait for a wake-up or a condition, then run a command under the mutex
 #[derive(clap::Parser, Debug)]
 #[command(name = "shmwait", version, after_help = args::AFTER_HELP)]
 pub struct Args {
-    /// What is waited for, a command of sh
+    /// Wait until this command of sh succeeds
     #[arg(long, value_name = "STRING", value_hint = clap::ValueHint::CommandString)]
     until: Option<OsString>,
     #[command(flatten)]
     waiting: Waiting,
-    #[arg(value_name = "LOCK", value_parser = args::address(), help = args::LOCK_HELP)]
-    lock: Address,
+    #[arg(value_parser = args::address(Kind::Lock), help = args::forms(Kind::Lock, &[]) + "; made if it is absent")]
+    address: Address,
     /// What to run then
     #[arg(last = true)]
     command: Vec<OsString>,
 }
 
 impl Tool for Args {
-    fn busy_status(&self) -> Option<u8> {
-        self.waiting.busy_status
-    }
-
-    fn runs_command(&self) -> bool {
-        !self.command.is_empty()
-    }
-
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome> {
-        let entry = lock::entry(&self.lock)?;
-        let mut patience = Patience::new(self.waiting.limit()).from_now();
+        let mut wait = Wait::new(self.waiting.timeout()).started();
+        let options = |mode| OpenOptions { mode, create: Some(Mode::PRIVATE) };
         let Some(predicate) = &self.until else {
             // Whoever only waits for a wake-up needs no lock to do so.
-            let access = if self.command.is_empty() { Access::Read } else { Access::Write };
-            let lock = Lock::open_or_create(&entry, access, Mode::PRIVATE)?;
-            let condition = Condition::new(&lock, Access::Read)?;
-            condition.sleep(condition.sequence()?, &mut patience)?;
+            let mode = if self.command.is_empty() { LockMode::Shared } else { LockMode::Exclusive };
+            let lock = Lock::open(&self.address, &options(mode))?;
+            let condition = Condition::to_sleep(&lock)?;
+            condition.sleep(condition.sequence()?, &mut wait)?;
             if self.command.is_empty() {
                 return Ok(Outcome::Done);
             }
-            lock.retake(&mut patience)?;
+            lock.reacquire(&mut wait)?;
             return self.run_command(io, &lock);
         };
-        let lock = lock::take(&entry, Hold::Exclusive, Mode::PRIVATE, &mut patience)?;
-        let condition = Condition::new(&lock, Access::Read)?;
+        let lock = Lock::acquire(&self.address, &options(LockMode::Exclusive), &mut wait)?;
+        let condition = Condition::to_sleep(&lock)?;
         while !holds(&lock, predicate)? {
-            // Read before the lock is given up: whoever changes the fact after
+            // Read before the lock is given up: whoever changes the condition after
             // that changes the number, too.
             let seen = condition.sequence()?;
             lock.release()?;
-            condition.sleep(seen, &mut patience)?;
-            lock.retake(&mut patience)?;
+            condition.sleep(seen, &mut wait)?;
+            lock.reacquire(&mut wait)?;
         }
         self.run_command(io, &lock)
     }
 }
 
 impl Args {
-    fn run_command(&self, io: &Io<'_>, lock: &Lock<'_>) -> anyhow::Result<Outcome> {
+    fn run_command(&self, io: &Io<'_>, lock: &Lock) -> anyhow::Result<Outcome> {
         if self.command.is_empty() {
             return Ok(Outcome::Done);
         }
         let died = lock.owner_died()?;
-        if let Some(holder) = &died {
-            tell(io, "shmwait", lock.shown(), false, Some(holder))?;
+        if let Some(died) = &died {
+            owner::died(io, died, &self.address, false, Hint::Reset(self.address.clone()))?;
         }
-        Ok(lock.run(&self.command, Hold::Exclusive, false, died.is_some())?.into())
+        Ok(lock.run(&self.command, false, died.is_some())?.into())
     }
 }
 
 /// Whether the predicate succeeds. It only looks, so that its death is nobody's
 /// concern, and it gets no descriptor of the lock.
-fn holds(lock: &Lock<'_>, predicate: &OsString) -> Result<bool, Error> {
+fn holds(lock: &Lock, predicate: &OsString) -> Result<bool> {
     let words = ["sh".into(), "-c".into(), "--".into(), predicate.clone()];
-    let variable = (lock::OWNER_DIED, lock.owner_died()?.map(|_| "1"));
+    let variable = OwnerDied::variable(lock.owner_died()?.is_some());
     let signals = Forwarded::new()?;
     let (end, came) = Child { words: &words, variable, inherits: None, dies_with_us: false }.run(&signals)?;
     if let Some(signal) = came {
         signals.give_back(signal);
     }
-    let failed = |kind, what: String| Err(Error::new(kind, "--until", what));
+    let failed = |kind, problem: String| Err(Error::new(kind, "--until", problem));
     match end {
         End::Exited(126) => failed(ErrorKind::CommandRefused, "the command cannot be executed".to_owned()),
         End::Exited(127) => failed(ErrorKind::CommandMissing, "the command cannot be found".to_owned()),

@@ -1,8 +1,7 @@
 //! shmwake: wake who waits for a condition.
 
-use libipc::entry::Access;
-use libipc::lock::{self, Condition, Lock};
-use libipc::Address;
+use libipc::lock::{Condition, Lock, LockMode, OpenOptions};
+use libipc::{Address, Kind};
 
 use crate::app::{Io, Outcome, Tool};
 use crate::args;
@@ -14,16 +13,14 @@ pub struct Args {
     /// Wake all who wait, not at least one
     #[arg(long)]
     all: bool,
-    /// /name or file:PATH
-    #[arg(value_name = "LOCK", value_parser = args::address())]
-    lock: Address,
+    #[arg(value_parser = args::address(Kind::Lock), help = args::forms(Kind::Lock, &[]))]
+    address: Address,
 }
 
 impl Tool for Args {
     fn run(self, _io: &Io<'_>) -> anyhow::Result<Outcome> {
-        let entry = lock::entry(&self.lock)?;
-        let lock = Lock::open(&entry, Access::Write)?;
-        Condition::new(&lock, Access::Write)?.wake(self.all)?;
+        let lock = Lock::open(&self.address, &OpenOptions { mode: LockMode::Exclusive, create: None })?;
+        Condition::to_wake(&lock)?.wake(self.all)?;
         Ok(Outcome::Done)
     }
 }

@@ -2,10 +2,11 @@
 //! many objects there are.
 
 use std::collections::HashMap;
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -14,75 +15,76 @@ use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, fstat, major, makedev, minor};
 
-use crate::entry::LOOKING;
-use crate::error::errno_of;
+use crate::base::error::errno_of;
+use crate::base::text::printable;
+use crate::fs::entry::LOOKING;
 use crate::sys;
 
 /// What a process can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Thing {
+pub(super) enum Backing {
     /// A file, by device and inode.
     File(u64, u64),
     /// A System V segment of our IPC namespace, by identifier.
     Segment(u64),
 }
 
-/// A process, and how it holds a thing.
+/// A process, and how it holds an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// Its number in our PID namespace.
     pub pid: i32,
-    /// So many descriptors.
+    /// How many descriptors it has.
     pub open: u64,
-    /// So many mappings, or attachments.
+    /// How many mappings, or attachments, it has.
     pub mapped: u64,
 }
 
 /// Who holds what.
 #[derive(Debug, Default)]
-pub struct Census {
-    holders: HashMap<Thing, Vec<Holder>>,
+pub(super) struct Holders {
+    holders: HashMap<Backing, Vec<Holder>>,
     /// Processes that are not ours to look at.
-    pub unread: usize,
+    unread: usize,
     /// Whether there may be processes that cannot even be counted: of another
     /// PID namespace, or hidden by an option of /proc.
-    pub hidden: bool,
+    hidden: bool,
 }
 
 /// The inode of /proc/PID/ns/pid in the first namespace; linux/proc_ns.h.
 const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
-impl Census {
+impl Holders {
     /// Look at every process but this one for files of these devices and, if
     /// they are asked for, System V segments.
-    pub fn take(devices: &[u64], segments: bool) -> Self {
-        let mut census = Census { hidden: some_are_hidden(), ..Census::default() };
+    pub(super) fn of_all_processes(devices: &[u64], segments: bool) -> Self {
+        let mut all = Holders { hidden: some_are_hidden(), ..Holders::default() };
         let own = std::process::id().cast_signed();
         let segments = if segments { Segments::new() } else { Segments::default() };
-        let Ok(processes) = std::fs::read_dir("/proc") else { return Census { hidden: true, ..census } };
+        let Ok(processes) = std::fs::read_dir("/proc") else { return Holders { hidden: true, ..all } };
         let mut buffer = Vec::new();
         for entry in processes.flatten() {
             let pid = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
             if let Some(pid) = pid.filter(|&pid| pid != own) {
-                let looked = census.look_at(pid, devices, &segments, &mut buffer);
-                census.unread += usize::from(matches!(looked, Err(Errno::EACCES | Errno::EPERM)));
+                let looked = all.look_at(pid, devices, &segments, &mut buffer);
+                all.unread += usize::from(matches!(looked, Err(Errno::EACCES | Errno::EPERM)));
             }
         }
-        census
+        all
     }
 
     /// Those who are known to hold it.
-    pub fn of(&self, thing: Thing) -> &[Holder] {
-        self.holders.get(&thing).map_or(&[], Vec::as_slice)
+    pub(super) fn of(&self, backing: Backing) -> &[Holder] {
+        self.holders.get(&backing).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether nobody else can hold anything.
-    pub fn is_complete(&self) -> bool {
+    /// Whether nobody else can hold anybacking.
+    pub(super) fn is_complete(&self) -> bool {
         self.unread == 0 && !self.hidden
     }
 
-    fn found(&mut self, thing: Thing, pid: i32) -> &mut Holder {
-        let holders = self.holders.entry(thing).or_default();
+    fn found(&mut self, backing: Backing, pid: i32) -> &mut Holder {
+        let holders = self.holders.entry(backing).or_default();
         if holders.last().is_none_or(|last| last.pid != pid) {
             holders.push(Holder { pid, open: 0, mapped: 0 });
         }
@@ -98,19 +100,19 @@ impl Census {
         for line in buffer.split(|&byte| byte == b'\n') {
             let Some((device, inode, path)) = mapping(line) else { continue };
             let is_segment = segments.devices.contains(&device) && path.starts_with(b"/SYSV");
-            let thing = if is_segment {
+            let backing = if is_segment {
                 // Asked once, and only of who has one: identifiers of another
                 // namespace mean other segments.
                 if !*in_our_namespace.get_or_insert_with(|| segments.are_ours(pid)) {
                     continue;
                 }
-                Thing::Segment(inode)
+                Backing::Segment(inode)
             } else if devices.contains(&device) {
-                Thing::File(device, inode)
+                Backing::File(device, inode)
             } else {
                 continue;
             };
-            self.found(thing, pid).mapped += 1;
+            self.found(backing, pid).mapped += 1;
         }
         if devices.is_empty() { Ok(()) } else { self.look_at_descriptors(pid, devices) }
     }
@@ -125,17 +127,24 @@ impl Census {
             if name.to_bytes().first().is_none_or(|byte| !byte.is_ascii_digit()) {
                 continue;
             }
-            let Ok(stat) = sys::stat::look(&root, name, 0, libc::STATX_INO) else { continue };
+            let Ok(stat) = sys::statx::statx(&root, name, 0, libc::STATX_INO) else { continue };
             let device = makedev(stat.stx_dev_major.into(), stat.stx_dev_minor.into());
             if devices.contains(&device) && !only_asks(pid, name) {
-                found.push(Thing::File(device, stat.stx_ino));
+                found.push(Backing::File(device, stat.stx_ino));
             }
         }
-        for thing in found {
-            self.found(thing, pid).open += 1;
+        for backing in found {
+            self.found(backing, pid).open += 1;
         }
         Ok(())
     }
+}
+
+/// The name of the program that a process runs, made printable.
+pub fn program(pid: i32) -> Option<String> {
+    let comm = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
+    let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);
+    Some(printable(OsStr::from_bytes(comm)))
 }
 
 /// Device, inode and path of a line of proc_pid_maps(5).

@@ -7,27 +7,28 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{SysconfVar, geteuid, sysconf};
 
-use super::{Detail, Object, list};
-use crate::address::Kind;
-use crate::entry::SHM_DIR;
-use crate::error::Error;
-use crate::limits::{number, setting};
+use super::list;
+use super::object::{Detail, Object, Queue, Semaphores};
+use crate::base::address::Kind;
+use crate::base::error::Error;
+use crate::base::sysctl::{number, setting};
+use crate::fs::entry::SHM_DIR;
 
 /// A limit.
 #[derive(Clone, Debug)]
-pub struct Limit {
+pub struct KernelLimit {
     /// As the manual calls it.
     pub name: &'static str,
     /// Its value.
     pub max: Max,
-    /// What is in use; of a limit for each object, the largest. None if it
+    /// What is in use; for a limit of each object, of the largest object. None if it
     /// cannot be known.
     pub used: Option<u64>,
     /// Whether the numbers are bytes.
     pub bytes: bool,
     /// How to raise it: a command with N, or what to write where.
     pub raise: String,
-    /// The same in a few words, where the command is long.
+    /// How to raise it in a few words, where the command is long.
     pub hint: Option<String>,
 }
 
@@ -47,7 +48,7 @@ pub enum Max {
 /// From here on a limit is close.
 const CLOSE: u64 = 80;
 
-impl Limit {
+impl KernelLimit {
     /// How much of it is in use, in percent.
     pub fn percent(&self) -> Option<u64> {
         match (&self.max, self.used) {
@@ -73,7 +74,7 @@ impl Limit {
 }
 
 /// Every limit, and what could not be counted.
-pub fn all() -> (Vec<Limit>, Vec<Error>) {
+pub fn all() -> (Vec<KernelLimit>, Vec<Error>) {
     let (objects, failures) = list(&[Kind::Shm, Kind::Mq, Kind::Sem]);
     let counted = Counted { objects, queues_known: failures.is_empty() };
     let mut limits = counted.system_v();
@@ -83,14 +84,14 @@ pub fn all() -> (Vec<Limit>, Vec<Error>) {
 }
 
 /// A setting of sysctl(8), which is known by the last word of its name.
-fn limit(setting: &'static str, used: Option<u64>) -> Limit {
+fn limit(setting: &'static str, used: Option<u64>) -> KernelLimit {
     let name = setting.rsplit('.').next().unwrap_or(setting);
     let raise = format!("sysctl {setting}=N");
-    Limit { name, max: value(number(setting)), used, bytes: false, raise, hint: None }
+    KernelLimit { name, max: value(number(setting)), used, bytes: false, raise, hint: None }
 }
 
-fn in_bytes(limit: Limit) -> Limit {
-    Limit { bytes: true, ..limit }
+fn in_bytes(limit: KernelLimit) -> KernelLimit {
+    KernelLimit { bytes: true, ..limit }
 }
 
 fn value(number: Option<u64>) -> Max {
@@ -112,7 +113,7 @@ impl Counted {
         self.objects.iter().filter(move |object| object.address.kind == kind && object.is_sysv() == sysv)
     }
 
-    fn system_v(&self) -> Vec<Limit> {
+    fn system_v(&self) -> Vec<KernelLimit> {
         let count = |kind| Some(self.of(kind, true).count() as u64);
         let largest = |kind| Some(self.of(kind, true).filter_map(|object| object.size).max().unwrap_or(0));
         let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().map_or(4096, i64::cast_unsigned);
@@ -127,7 +128,7 @@ impl Counted {
                 (0..4).map(|i| if i == position { "N".to_owned() } else { now(i) }).collect::<Vec<_>>().join(" ");
             let raise = format!("sysctl kernel.sem='{line}'");
             let hint = Some(format!("sysctl kernel.sem, number {} of 4", position + 1));
-            Limit { name, max: value(sem.get(position).copied()), used, bytes: false, raise, hint }
+            KernelLimit { name, max: value(sem.get(position).copied()), used, bytes: false, raise, hint }
         };
         vec![
             limit("kernel.shmmni", count(Kind::Shm)),
@@ -143,14 +144,14 @@ impl Counted {
         ]
     }
 
-    fn posix(&self) -> Vec<Limit> {
+    fn posix(&self) -> Vec<KernelLimit> {
         let queues: Vec<&Object> = self.of(Kind::Mq, false).collect();
         let known = |number| self.queues_known.then_some(number);
         let attributes = queues.iter().filter_map(|queue| attributes(queue));
         let own = geteuid().as_raw();
         let used: Option<u64> = queues.iter().filter(|queue| queue.uid == own).map(|queue| charged(queue)).sum();
         let soft = getrlimit(Resource::RLIMIT_MSGQUEUE).ok().map(|(soft, _)| soft);
-        let rlimit = Limit {
+        let rlimit = KernelLimit {
             name: "RLIMIT_MSGQUEUE",
             max: value(soft),
             used: used.and_then(known),
@@ -159,7 +160,7 @@ impl Counted {
             hint: None,
         };
         let memory = statvfs(SHM_DIR).ok();
-        let of_shm = |name, option: &str, bytes, unit: u64, total: Option<u64>, free: Option<u64>| Limit {
+        let of_shm = |name, option: &str, bytes, unit: u64, total: Option<u64>, free: Option<u64>| KernelLimit {
             name,
             // A tmpfs without a limit says 0.
             max: total
@@ -190,14 +191,14 @@ impl Counted {
 
 fn semaphores(object: &Object) -> u64 {
     match object.detail {
-        Detail::Semaphores { count, .. } => count,
+        Detail::Semaphores(Semaphores { count, .. }) => count,
         _ => 0,
     }
 }
 
 fn attributes(queue: &Object) -> Option<(u64, u64)> {
     match queue.detail {
-        Detail::Queue { max_messages: Some(messages), message_size: Some(size), .. } => Some((messages, size)),
+        Detail::Queue(Queue { max_messages: Some(messages), message_size: Some(size), .. }) => Some((messages, size)),
         _ => None,
     }
 }
@@ -214,8 +215,8 @@ fn charged(queue: &Object) -> Option<u64> {
 }
 
 /// What removes objects without being asked.
-fn switches() -> Vec<Limit> {
-    let switch = |name, word: String, risky, raise: &str| Limit {
+fn switches() -> Vec<KernelLimit> {
+    let switch = |name, word: String, risky, raise: &str| KernelLimit {
         name,
         max: Max::Switch(word, risky),
         used: None,
@@ -264,7 +265,17 @@ fn remove_ipc() -> bool {
     let mut remove = true;
     for path in main.into_iter().chain(drop_ins) {
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        for value in text.lines().filter_map(|line| line.trim().strip_prefix("RemoveIPC")?.trim().strip_prefix('=')) {
+        let mut login = false;
+        for line in text.lines().map(str::trim) {
+            if line.starts_with('[') {
+                login = line == "[Login]";
+            }
+            let Some(value) = line.strip_prefix("RemoveIPC").and_then(|rest| rest.trim().strip_prefix('=')) else {
+                continue;
+            };
+            if !login {
+                continue;
+            }
             remove = matches!(value.trim().to_ascii_lowercase().as_str(), "" | "1" | "yes" | "y" | "true" | "t" | "on");
         }
     }

@@ -10,27 +10,30 @@ use std::path::Path;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
-use nix::libc::{self, statx};
+use nix::libc::{self, statx, statx_timestamp};
+use nix::mqueue::{MQ_OFlag, mq_open};
 use nix::sys::stat::{Mode, makedev};
 use nix::sys::statfs::{FsType, fstatfs};
 
-use super::{Detail, Object, Others, Ours, State, Thing, missing};
-use crate::address::{Address, Kind, KindAddress, PosixName};
-use crate::draft::{TEMPORARY, is_left};
-use crate::entry::{Entry, LOOKING, SHM_DIR};
-use crate::error::{Error, ErrorKind, Result};
+use super::holders::Backing;
+use super::object::{Detail, Object, Queue, Segment, Semaphores, Times, missing, moment};
+use crate::base::address::{Kind, KindAddress, Name, PosixName};
+use crate::base::error::{Error, ErrorKind, Hint, Result};
+use crate::base::text::printable;
+use crate::fs::byte_lock::{LockMode, Range, is_held};
+use crate::fs::entry::{Access, Entry, LOOKING, SHM_DIR};
+use crate::fs::kind::{SEMAPHORE, check_kind, kind_of};
+use crate::fs::temporary::{TEMPORARY, is_left};
+use crate::mq::posix::attributes;
 use crate::sem::posix::peek;
-use crate::shm::posix::{check_kind, kind_of};
-use crate::sys;
-use crate::text::printable;
+use crate::sys::mq::Descriptor;
+use crate::{lock, ring, sys};
 
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 /// Where the file system of queues is, if it is mounted: mq_overview(7).
 const MQUEUE_DIR: &str = "/dev/mqueue";
 /// Its magic number; linux/magic.h.
 const MQUEUE_MAGIC: i64 = 0x1980_0202;
-/// What begins the file of a semaphore.
-const SEMAPHORE: &[u8] = b"sem.";
 
 /// Segments, rings, locks and semaphores.
 pub(super) fn in_shm_dir(objects: &mut Vec<Object>) {
@@ -53,7 +56,7 @@ fn for_each_name(dir: &OwnedFd, mut each: impl FnMut(&CStr)) {
 /// None for what is no object: a directory, a link, what is gone.
 fn stat_regular(dir: &OwnedFd, leaf: &CStr) -> Option<statx> {
     let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
-    let stat = sys::stat::look(dir, leaf, libc::AT_SYMLINK_NOFOLLOW, mask).ok()?;
+    let stat = sys::statx::statx(dir, leaf, libc::AT_SYMLINK_NOFOLLOW, mask).ok()?;
     (u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFREG).then_some(stat)
 }
 
@@ -64,15 +67,18 @@ fn address_of(leaf: &[u8]) -> Option<KindAddress> {
         _ => (Kind::Shm, leaf),
     };
     let name = PosixName::parse(OsStr::from_bytes(&[b"/", leaf].concat())).ok()?;
-    Some(KindAddress { kind, address: Address::Posix(name) })
+    Some(KindAddress { kind, address: name.into() })
 }
 
 fn object(address: KindAddress, stat: &statx, detail: Detail) -> Object {
     let device = makedev(stat.stx_dev_major.into(), stat.stx_dev_minor.into());
-    let mut times = vec![("changed", stat.stx_ctime.tv_sec), ("modified", stat.stx_mtime.tv_sec)];
-    if stat.stx_mask & libc::STATX_BTIME != 0 {
-        times.push(("created", stat.stx_btime.tv_sec));
-    }
+    let time = |time: statx_timestamp| Some(moment(time.tv_sec));
+    let times = Times {
+        created: if stat.stx_mask & libc::STATX_BTIME != 0 { time(stat.stx_btime) } else { None },
+        changed: time(stat.stx_ctime),
+        modified: time(stat.stx_mtime),
+        ..Times::default()
+    };
     Object {
         address,
         key: None,
@@ -84,11 +90,7 @@ fn object(address: KindAddress, stat: &statx, detail: Detail) -> Object {
         detail,
         creator: None,
         times,
-        holders: Vec::new(),
-        others: Others::default(),
-        state: State::default(),
-        thing: Some(Thing::File(device, stat.stx_ino)),
-        attached: None,
+        backing: Some(Backing::File(device, stat.stx_ino)),
     }
 }
 
@@ -105,39 +107,53 @@ fn shm_object(dir: &OwnedFd, leaf: &CStr, mut address: KindAddress, stat: &statx
     if address.kind == Kind::Sem {
         let word = file.as_ref().and_then(peek);
         let values = word.map(|(value, _)| vec![value]);
-        let detail = Detail::Semaphores { count: 1, values, waiting: word.map(|(_, waiting)| waiting) };
-        return Object { size: None, ..object(address, stat, detail) };
+        let detail = Semaphores { count: 1, values, waiting: word.map(|(_, waiting)| waiting) };
+        return Object { size: None, ..object(address, stat, Detail::Semaphores(detail)) };
     }
     let kind = file.as_ref().map_or(Kind::Shm, kind_of);
     let detail = match (&file, kind) {
-        (Some(file), Kind::Ring | Kind::Lock) if !temporary => {
+        (Some(file), Kind::Ring) if !temporary => {
             address.kind = kind;
-            Detail::Ours(Ours::of(&address, file))
+            Detail::Ring(ring::Status::inspect(&address.address).map(Box::new), in_use(file))
+        }
+        (Some(file), Kind::Lock) if !temporary => {
+            address.kind = kind;
+            Detail::Lock(lock::Status::of(file, &address.address).map(Box::new), in_use(file))
         }
         _ => {
             let leftover = temporary && file.is_some_and(|file| is_left(file, leaf.to_bytes()));
-            Detail::Segment { removed: false, leftover, last_pid: None, resident: None }
+            Detail::Segment(Segment { leftover, ..Segment::default() })
         }
     };
     object(address, stat, detail)
 }
 
-/// A segment, ring, lock or semaphore, or a mapped file of ours.
-pub(super) fn find(wanted: &KindAddress) -> Result<Object> {
-    let entry = match (wanted.kind, &wanted.address) {
-        (Kind::Sem, Address::Posix(name)) => Entry::semaphore(name)?,
-        (_, address) => crate::shm::entry(address)?,
-    };
-    if wanted.kind != Kind::Sem {
-        check_kind(&entry, wanted.kind)?;
-    }
-    let leaf = CString::new(entry.leaf().as_bytes()).map_err(|_| missing(entry.shown()))?;
+/// Whether anybody takes part in a ring or a lock: every live participant holds a
+/// byte lock, which the kernel drops with it.
+fn in_use(file: &File) -> Option<bool> {
+    is_held(file, LockMode::Exclusive, Range::ALL).ok()
+}
+
+/// A segment, ring or lock, or a mapped file of ours.
+pub(super) fn find(kind: Kind, name: &Name) -> Result<Object> {
+    let entry = Entry::new(name)?;
+    check_kind(&entry, kind)?;
+    of_entry(kind, &entry)
+}
+
+/// A POSIX semaphore.
+pub(super) fn find_semaphore(name: &PosixName) -> Result<Object> {
+    of_entry(Kind::Sem, &Entry::semaphore(name)?)
+}
+
+fn of_entry(kind: Kind, entry: &Entry) -> Result<Object> {
+    let leaf = CString::new(entry.leaf().as_bytes()).map_err(|_| missing(entry.label()))?;
     let Some(stat) = stat_regular(&entry.dir, &leaf) else {
         // Something else, or nothing: the entry has the words for it.
-        entry.open(crate::entry::Access::Look)?;
-        return Err(missing(entry.shown()));
+        entry.open(Access::Look)?;
+        return Err(missing(entry.label()));
     };
-    Ok(shm_object(&entry.dir, &leaf, wanted.clone(), &stat))
+    Ok(shm_object(&entry.dir, &leaf, entry.kind_address(kind), &stat))
 }
 
 /// The root of our IPC namespace's file system of queues. It need not be
@@ -156,12 +172,14 @@ fn queue_dir() -> Result<Option<OwnedFd>> {
     let cannot = |why: &str| Error::new(ErrorKind::Failure, "mq", format!("POSIX queues cannot be listed: {why}"));
     let dir = open(MQUEUE_DIR, DIRECTORY, Mode::empty()).ok();
     let Some(dir) = dir.filter(|dir| fstatfs(dir).is_ok_and(|fs| fs.filesystem_type() == FsType(MQUEUE_MAGIC))) else {
-        return Err(cannot("/dev/mqueue is not mounted").mend("mount -t mqueue none /dev/mqueue, or be root"));
+        return Err(
+            cannot("/dev/mqueue is not mounted").hint(Hint::advice("mount -t mqueue none /dev/mqueue, or be root"))
+        );
     };
     let mut foreign = false;
     for_each_name(&dir, |leaf| foreign |= is_foreign(&dir, leaf));
     if foreign {
-        return Err(cannot("/dev/mqueue is of another IPC namespace").mend("mount it anew, or be root"));
+        return Err(cannot("/dev/mqueue is of another IPC namespace").hint(Hint::advice("mount it anew, or be root")));
     }
     Ok(Some(dir))
 }
@@ -169,22 +187,23 @@ fn queue_dir() -> Result<Option<OwnedFd>> {
 /// Whether mq_open(3), which knows our namespace alone, finds another queue
 /// under this name, or none.
 fn is_foreign(dir: &OwnedFd, leaf: &CStr) -> bool {
-    let path = CString::new([b"/", leaf.to_bytes()].concat()).unwrap_or_default();
     let there = |found: Option<&statx>| {
         let device = |stat: &statx| (stat.stx_dev_major, stat.stx_dev_minor);
         stat_regular(dir, leaf).is_some_and(|stat| found.map(device) != Some(device(&stat)))
     };
-    match open_queue(&path) {
+    match open_queue(OsStr::from_bytes(&[b"/", leaf.to_bytes()].concat())) {
         Err(Errno::ENOENT) => there(None),
         Err(_) => false,
         Ok((_, stat)) => there(Some(&stat)),
     }
 }
 
-fn open_queue(path: &CStr) -> nix::Result<(OwnedFd, statx)> {
-    let fd = sys::mq::open(path, LOOKING.bits() | libc::O_NONBLOCK | libc::O_CLOEXEC)?;
-    let stat = sys::stat::look(&fd, c"", libc::AT_EMPTY_PATH, libc::STATX_BASIC_STATS)?;
-    Ok((fd, stat))
+fn open_queue(path: &OsStr) -> nix::Result<(Descriptor, statx)> {
+    let looking = MQ_OFlag::from_bits_retain(LOOKING.bits());
+    let flags = looking | MQ_OFlag::O_NONBLOCK | MQ_OFlag::O_CLOEXEC;
+    let queue = Descriptor::from(mq_open(path, flags, Mode::empty(), None)?);
+    let stat = sys::statx::statx(queue.as_fd(), c"", libc::AT_EMPTY_PATH, libc::STATX_BASIC_STATS)?;
+    Ok((queue, stat))
 }
 
 /// POSIX message queues.
@@ -197,42 +216,37 @@ pub(super) fn queues(objects: &mut Vec<Object>) -> Result<()> {
 fn queue(dir: &OwnedFd, leaf: &CStr) -> Option<Object> {
     let stat = stat_regular(dir, leaf)?;
     let name = PosixName::parse(OsStr::from_bytes(&[b"/", leaf.to_bytes()].concat())).ok()?;
-    Some(queue_object(&name, &stat, look_into(dir, leaf)))
-}
-
-fn queue_object(name: &PosixName, stat: &statx, file: Option<File>) -> Object {
-    let unsigned = |number: i64| u64::try_from(number).ok();
-    let mut size = None;
-    let mut detail =
-        Detail::Queue { messages: None, max_messages: None, message_size: None, max_bytes: None, last: None };
-    if let Some(mut file) = file {
+    let (mut size, mut queue) = (None, None);
+    if let Some(mut file) = look_into(dir, leaf) {
         // The content of the file begins with QSIZE: and the bytes of all messages.
         let mut text = String::new();
         let _ = file.read_to_string(&mut text);
         size = text.split_whitespace().find_map(|word| word.strip_prefix("QSIZE:")?.parse().ok());
-        if let Ok(found) = sys::mq::attributes(&OwnedFd::from(file)) {
-            detail = Detail::Queue {
-                messages: unsigned(found.messages),
-                max_messages: unsigned(found.max_messages),
-                message_size: unsigned(found.message_size),
-                max_bytes: None,
-                last: None,
-            };
-        }
+        queue = Some(Descriptor::from(file));
     }
-    let address = KindAddress { kind: Kind::Mq, address: Address::Posix(name.clone()) };
-    Object { size, ..object(address, stat, detail) }
+    Some(queue_object(&name, &stat, size, queue.as_ref()))
+}
+
+fn queue_object(name: &PosixName, stat: &statx, size: Option<u64>, queue: Option<&Descriptor>) -> Object {
+    let found = queue.and_then(|queue| attributes(queue).ok());
+    let detail = found.map_or_else(Queue::default, |found| Queue {
+        messages: Some(found.messages),
+        max_messages: Some(found.max_messages),
+        message_size: Some(found.message_size),
+        ..Queue::default()
+    });
+    let address = KindAddress { kind: Kind::Mq, address: name.clone().into() };
+    Object { size, ..object(address, stat, Detail::Queue(detail)) }
 }
 
 /// The POSIX queue of this name: listed if that can be, else opened.
 pub(super) fn find_queue(name: &PosixName) -> Result<Object> {
-    let shown = printable(name.as_os_str());
-    let failed = |errno| Error::errno(&shown, errno);
+    let label = printable(name.as_os_str());
+    let failed = |errno| Error::errno(&label, errno);
     let leaf = CString::new(name.leaf().as_bytes()).map_err(|_| failed(Errno::EINVAL))?;
     if let Ok(Some(dir)) = queue_dir() {
-        return queue(&dir, &leaf).ok_or_else(|| missing(&shown));
+        return queue(&dir, &leaf).ok_or_else(|| missing(&label));
     }
-    let path = CString::new(name.as_os_str().as_bytes()).map_err(|_| failed(Errno::EINVAL))?;
-    let (fd, stat) = open_queue(&path).map_err(failed)?;
-    Ok(queue_object(name, &stat, Some(File::from(fd))))
+    let (descriptor, stat) = open_queue(name.as_os_str()).map_err(failed)?;
+    Ok(queue_object(name, &stat, None, Some(&descriptor)))
 }

@@ -2,12 +2,13 @@
 //! read too; proc_sysvipc(5).
 
 use std::collections::HashMap;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use super::{Creator, Detail, Object, Others, State, Thing, missing, sysv_address};
-use crate::address::{Key, Kind, Lookup, SysV};
-use crate::error::Result;
-use crate::process::{self, Life};
+use super::holders::Backing;
+use super::object::{Creator, Detail, Object, Queue, Segment, Semaphores, Times, missing, moment, sysv_address};
+use crate::base::address::{Key, Kind, Lookup, SysV};
+use crate::base::error::Result;
+use crate::process::life::{self, Life};
 use crate::{mq, shm, sys};
 
 /// Each process is asked after once.
@@ -16,9 +17,8 @@ struct Lives(HashMap<i32, Life>);
 
 impl Lives {
     fn gone(&mut self, pid: i32, since: i64) -> Option<bool> {
-        let life = *self.0.entry(pid).or_insert_with(|| process::life(pid));
-        let since = UNIX_EPOCH + Duration::from_secs(u64::try_from(since).unwrap_or(0));
-        (life != Life::Unknown).then(|| life.ended_since(since))
+        let life = *self.0.entry(pid).or_insert_with(|| life::life(pid));
+        (life != Life::Unknown).then(|| life.ended_since(moment(since)))
     }
 }
 
@@ -40,11 +40,19 @@ fn rows(kind: &str, only: Option<&Lookup>) -> Vec<Vec<i64>> {
     table.lines().skip(1).filter_map(row).filter(wanted).collect()
 }
 
+/// A time of a table, in which 0 is never.
+fn time(seconds: i64) -> Option<SystemTime> {
+    (seconds != 0).then(|| moment(seconds))
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
 /// What the tables have in common: key, identifier, permissions first; the
 /// owners begin at column `uid`.
-fn object(kind: Kind, row: &[i64], uid: usize, detail: Detail, times: Vec<(&'static str, i64)>) -> Object {
+fn object(kind: Kind, row: &[i64], uid: usize, detail: Detail, times: Times) -> Object {
     let (key, id) = (Key::new(row[0] as i32), row[1] as i32);
-    let times = times.into_iter().filter(|(_, time)| *time != 0).collect();
     Object {
         address: sysv_address(kind, key, id),
         key,
@@ -56,11 +64,7 @@ fn object(kind: Kind, row: &[i64], uid: usize, detail: Detail, times: Vec<(&'sta
         detail,
         creator: Some(Creator { pid: None, uid: row[uid + 2] as u32, gone: None }),
         times,
-        holders: Vec::new(),
-        others: Others::default(),
-        state: State::default(),
-        thing: None,
-        attached: None,
+        backing: None,
     }
 }
 
@@ -73,14 +77,15 @@ pub(super) fn segments(objects: &mut Vec<Object>, only: Option<&Lookup>) {
             continue;
         };
         let (id, creator, last) = (id as i32, creator as i32, last as i32);
-        let unsigned = |number: i64| u64::try_from(number).unwrap_or(0);
-        let detail = Detail::Segment {
+        let detail = Segment {
             removed: perms & 0o1000 != 0,
             leftover: perms & 0o777 == 0 && attached == 0 && shm::sysv::is_half_filled(id),
+            attached: Some(unsigned(attached)),
             last_pid: Some(last),
-            resident: rest.first_chunk().map(|&[rss, swap]| (unsigned(rss), unsigned(swap))),
+            resident: rest.first().map(|&resident| unsigned(resident)),
+            swapped: rest.get(1).map(|&swapped| unsigned(swapped)),
         };
-        let times = vec![("changed", ct), ("attached", at), ("detached", dt)];
+        let times = Times { changed: time(ct), attached: time(at), detached: time(dt), ..Times::default() };
         objects.push(Object {
             size: Some(unsigned(size)),
             creator: Some(Creator {
@@ -88,9 +93,8 @@ pub(super) fn segments(objects: &mut Vec<Object>, only: Option<&Lookup>) {
                 uid: creator_uid as u32,
                 gone: lives.gone(creator, ct),
             }),
-            thing: Some(Thing::Segment(unsigned(id.into()))),
-            attached: Some(unsigned(attached)),
-            ..object(Kind::Shm, &row, 7, detail, times)
+            backing: Some(Backing::Segment(unsigned(id.into()))),
+            ..object(Kind::Shm, &row, 7, Detail::Segment(detail), times)
         });
     }
 }
@@ -101,16 +105,17 @@ pub(super) fn queues(objects: &mut Vec<Object>, only: Option<&Lookup>) {
         let &[_, id, _, bytes, messages, sender, receiver, _, _, _, _, sent, received, changed, ..] = &row[..] else {
             continue;
         };
-        let detail = Detail::Queue {
+        let detail = Queue {
             messages: u64::try_from(messages).ok(),
-            max_messages: None,
-            message_size: None,
             // The one number that the table lacks.
             max_bytes: mq::sysv::stat(id as i32).ok().map(|stat| stat.msg_qbytes),
-            last: Some((sender as i32, receiver as i32)),
+            last_sender: Some(sender as i32),
+            last_receiver: Some(receiver as i32),
+            ..Queue::default()
         };
-        let times = vec![("changed", changed), ("sent", sent), ("received", received)];
-        objects.push(Object { size: u64::try_from(bytes).ok(), ..object(Kind::Mq, &row, 7, detail, times) });
+        let times = Times { changed: time(changed), sent: time(sent), received: time(received), ..Times::default() };
+        let object = object(Kind::Mq, &row, 7, Detail::Queue(detail), times);
+        objects.push(Object { size: u64::try_from(bytes).ok(), ..object });
     }
 }
 
@@ -118,11 +123,12 @@ pub(super) fn sets(objects: &mut Vec<Object>, only: Option<&Lookup>) {
     for row in rows("sem", only) {
         // key semid perms nsems uid gid cuid cgid otime ctime
         let &[_, id, _, count, _, _, _, _, operated, changed, ..] = &row[..] else { continue };
-        let count = u64::try_from(count).unwrap_or(0);
+        let count = unsigned(count);
         let values = sys::sem::values(id as i32, count as usize).ok();
         let values = values.map(|values| values.into_iter().map(u32::from).collect());
-        let times = vec![("changed", changed), ("operated", operated)];
-        objects.push(object(Kind::Sem, &row, 4, Detail::Semaphores { count, values, waiting: None }, times));
+        let detail = Semaphores { count, values, waiting: None };
+        let times = Times { changed: time(changed), operated: time(operated), ..Times::default() };
+        objects.push(object(Kind::Sem, &row, 4, Detail::Semaphores(detail), times));
     }
 }
 
@@ -133,7 +139,7 @@ pub(super) fn find(kind: Kind, address: &SysV) -> Result<Object> {
     match kind {
         Kind::Mq => queues(&mut objects, Some(&lookup)),
         Kind::Sem => sets(&mut objects, Some(&lookup)),
-        _ => segments(&mut objects, Some(&lookup)),
+        Kind::Shm | Kind::Ring | Kind::Lock => segments(&mut objects, Some(&lookup)),
     }
     objects.pop().ok_or_else(|| missing(address))
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::text::printable;
+use crate::base::text::printable;
 
 /// Names by number.
 #[derive(Debug)]
@@ -43,7 +43,8 @@ impl Names {
     }
 
     /// The number of a name, or of a number written in decimal.
-    pub fn number(&self, word: &str) -> Option<u32> {
+    pub fn number(&self, word: &OsStr) -> Option<u32> {
+        let word = word.to_str()?;
         let named = self.0.iter().find(|(_, name)| *name == word).map(|(number, _)| *number);
         named.or_else(|| word.bytes().all(|digit| digit.is_ascii_digit()).then(|| word.parse().ok()).flatten())
     }

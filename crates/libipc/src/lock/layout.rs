@@ -8,20 +8,30 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::error::{Error, ErrorKind, Result, errno_of};
-use crate::process;
-use crate::shm::posix::LOCK_MAGIC;
+use crate::base::address::{Address, Kind, KindAddress};
+use crate::base::error::{Error, ErrorKind, Hint, Result, errno_of};
+use crate::fs::kind::LOCK_MAGIC;
+use crate::process::life;
 
 /// The object's size in bytes.
 pub(super) const SIZE: u64 = 4096;
-/// Of which so many are in use.
+/// Bytes of it in use.
 const USED: usize = 48;
 const VERSION: u32 = 1;
 const ORDER: u32 = 0x0102_0304;
-/// Where the mark of the last holder is: [`FREE`] or [`HELD`].
-const STATE: usize = 20;
-/// Where the condition's sequence counter is, a futex.
-pub(super) const SEQUENCE: usize = 24;
+
+// Where each number is.
+const VERSION_AT: usize = 8;
+const ORDER_AT: usize = 12;
+const USED_AT: usize = 16;
+/// The mark of the last holder: [`FREE`] or [`HELD`].
+const STATE_AT: usize = 20;
+/// The condition's sequence counter, a futex.
+pub(super) const SEQUENCE_AT: usize = 24;
+/// The last holder: process, PID namespace, nanoseconds since 1970.
+const PID_AT: usize = 28;
+const NAMESPACE_AT: usize = 32;
+const SINCE_AT: usize = 40;
 
 /// The last holder has ended properly, or there was none.
 const FREE: u32 = 0;
@@ -31,7 +41,7 @@ const HELD: u32 = 1;
 /// Who left the mark of a holder, as they said themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// Its number, in its own PID namespace.
+    /// The process's number, in its own PID namespace.
     pub pid: u32,
     /// The inode of that namespace: pid_namespaces(7).
     pub namespace: u64,
@@ -50,15 +60,33 @@ impl Holder {
     /// namespace has another number here. Its command may hold the lock still.
     pub fn has_ended(&self) -> Option<bool> {
         let ours = self.namespace == Holder::us().namespace;
-        ours.then(|| process::ended_since(i32::try_from(self.pid).unwrap_or(0), self.since))
+        ours.then(|| life::ended_since(i32::try_from(self.pid).unwrap_or(0), self.since))
+    }
+
+    fn decode(content: &[u8; USED]) -> Self {
+        Holder {
+            pid: number(content, PID_AT),
+            namespace: long(content, NAMESPACE_AT),
+            since: UNIX_EPOCH + Duration::from_nanos(long(content, SINCE_AT)),
+        }
+    }
+
+    /// The bytes from [`PID_AT`] on.
+    fn encode(&self) -> [u8; USED - PID_AT] {
+        let since = self.since.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
+        let mut bytes = [0; USED - PID_AT];
+        bytes[..NAMESPACE_AT - PID_AT].copy_from_slice(&self.pid.to_ne_bytes());
+        bytes[NAMESPACE_AT - PID_AT..SINCE_AT - PID_AT].copy_from_slice(&self.namespace.to_ne_bytes());
+        bytes[SINCE_AT - PID_AT..].copy_from_slice(&since.to_ne_bytes());
+        bytes
     }
 }
 
 /// A new object's content.
 pub(super) fn fresh() -> Vec<u8> {
     let mut content = vec![0; SIZE as usize];
-    content[..8].copy_from_slice(&LOCK_MAGIC);
-    for (at, number) in [(8, VERSION), (12, ORDER), (16, USED as u32), (STATE, FREE)] {
+    content[..LOCK_MAGIC.len()].copy_from_slice(&LOCK_MAGIC);
+    for (at, number) in [(VERSION_AT, VERSION), (ORDER_AT, ORDER), (USED_AT, USED as u32), (STATE_AT, FREE)] {
         content[at..at + 4].copy_from_slice(&number.to_ne_bytes());
     }
     content
@@ -70,35 +98,30 @@ pub(super) fn fresh() -> Vec<u8> {
 /// # Errors
 /// [`ErrorKind::Unexpected`] for what is no lock, or one of another version or
 /// machine; [`ErrorKind::Gone`] if it was truncated.
-pub(super) fn mark(file: &File, shown: &str) -> Result<Option<Holder>> {
-    let content = identify(file, shown)?;
-    match number(&content, STATE) {
+pub(super) fn mark(file: &File, address: &Address) -> Result<Option<Holder>> {
+    let content = identify(file, address)?;
+    match number(&content, STATE_AT) {
         FREE => Ok(None),
-        HELD => Ok(Some(Holder {
-            pid: number(&content, 28),
-            namespace: long(&content, 32),
-            since: UNIX_EPOCH + Duration::from_nanos(long(&content, 40)),
-        })),
+        HELD => Ok(Some(Holder::decode(&content))),
         other => {
-            let what = format!("is corrupt: {other} is no state of a lock");
-            Err(Error::new(ErrorKind::Unexpected, shown, what)
-                .mend(format!("see that the data is sound, then shmlock --reset {shown}")))
+            let problem = format!("is corrupt: {other} is no state of a lock");
+            Err(Error::new(ErrorKind::Unexpected, address, problem).hint(Hint::Reset(address.clone())))
         }
     }
 }
 
 /// See that it is a lock that we understand; its content.
-pub(super) fn identify(file: &File, shown: &str) -> Result<[u8; USED]> {
+pub(super) fn identify(file: &File, address: &Address) -> Result<[u8; USED]> {
     let mut content = [0; USED];
-    let refuse = |what: String| Err(Error::new(ErrorKind::Unexpected, shown, what));
+    let refuse = |problem: String| Err(Error::new(ErrorKind::Unexpected, address, problem));
     match file.read_exact_at(&mut content, 0) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return refuse("is no lock".to_owned()),
-        Err(error) => return Err(Error::errno(shown, errno_of(&error))),
+        Err(error) => return Err(Error::errno(address, errno_of(&error))),
     }
-    let found = [8, 12, 16].map(|at| number(&content, at));
+    let found = [VERSION_AT, ORDER_AT, USED_AT].map(|at| number(&content, at));
     match found {
-        _ if content[..8] != LOCK_MAGIC => refuse("is no lock".to_owned()),
+        _ if content[..LOCK_MAGIC.len()] != LOCK_MAGIC => refuse("is no lock".to_owned()),
         [VERSION, ORDER, used] if used == USED as u32 => Ok(content),
         [_, order, _] if order == ORDER.swap_bytes() => {
             refuse("is a lock of a machine with another byte order".to_owned())
@@ -109,41 +132,36 @@ pub(super) fn identify(file: &File, shown: &str) -> Result<[u8; USED]> {
         _ => refuse("is corrupt: its header is none of a lock".to_owned()),
     }
     .map_err(|error: Error| {
-        let kind = if content[..8] == LOCK_MAGIC { "lock" } else { "shm" };
-        error.mend(remove(kind, shown))
+        let kind = if content[..LOCK_MAGIC.len()] == LOCK_MAGIC { Kind::Lock } else { Kind::Shm };
+        error.hint(remove(kind, address))
     })
 }
 
-/// Of what is a lock otherwise.
-pub(super) fn check_size(size: u64, shown: &str) -> Result<()> {
+/// Check the size of what is otherwise a lock.
+pub(super) fn check_size(size: u64, address: &Address) -> Result<()> {
     if size == SIZE {
         return Ok(());
     }
-    let what = format!("is corrupt: a lock has {SIZE} bytes, and it {size}");
-    Err(Error::new(ErrorKind::Unexpected, shown, what).mend(remove("lock", shown)))
+    let problem = format!("is corrupt: a lock has {SIZE} bytes, and it {size}");
+    Err(Error::new(ErrorKind::Unexpected, address, problem).hint(remove(Kind::Lock, address)))
 }
 
 /// How to mend what cannot be used.
-fn remove(kind: &str, shown: &str) -> String {
-    format!("if nothing uses it, ipcunlink {kind}:{shown} removes it")
+fn remove(kind: Kind, address: &Address) -> Hint {
+    Hint::RemoveIfUnused(KindAddress { kind, address: address.clone() })
 }
 
-/// Mark this process as the holder, with one write.
+/// Mark this process as the holder: who, then that there is one, so that a death
+/// in between leaves the lock free. The counter between the two is not ours to
+/// write.
 pub(super) fn mark_held(file: &File) -> std::io::Result<()> {
-    let us = Holder::us();
-    let since = us.since.duration_since(UNIX_EPOCH).unwrap_or_default();
-    // The counter between them is not ours to write.
-    let mut who = [0; USED - 28];
-    who[..4].copy_from_slice(&us.pid.to_ne_bytes());
-    who[4..12].copy_from_slice(&us.namespace.to_ne_bytes());
-    who[12..].copy_from_slice(&(since.as_nanos() as u64).to_ne_bytes());
-    file.write_all_at(&who, 28)?;
-    file.write_all_at(&HELD.to_ne_bytes(), STATE as u64)
+    file.write_all_at(&Holder::us().encode(), PID_AT as u64)?;
+    file.write_all_at(&HELD.to_ne_bytes(), STATE_AT as u64)
 }
 
 /// Mark that the holder has ended properly.
 pub(super) fn mark_free(file: &File) -> std::io::Result<()> {
-    file.write_all_at(&FREE.to_ne_bytes(), STATE as u64)
+    file.write_all_at(&FREE.to_ne_bytes(), STATE_AT as u64)
 }
 
 fn number(content: &[u8; USED], at: usize) -> u32 {
@@ -152,4 +170,33 @@ fn number(content: &[u8; USED], at: usize) -> u32 {
 
 fn long(content: &[u8; USED], at: usize) -> u64 {
     u64::from_ne_bytes(std::array::from_fn(|i| content[at + i]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table of ipcutils-lock(5): `.It 20 4 state`, offset and size in bytes.
+    #[test]
+    fn h17_h18_offsets_are_those_of_the_page() {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../man/ipcutils-lock.5")).unwrap();
+        for (at, size, of) in [
+            (VERSION_AT, 4, "version"),
+            (ORDER_AT, 4, "byte order"),
+            (USED_AT, 4, "used"),
+            (STATE_AT, 4, "state"),
+            (SEQUENCE_AT, 4, "sequence"),
+            (PID_AT, 4, "pid"),
+            (NAMESPACE_AT, 8, "namespace"),
+            (SINCE_AT, 8, "since"),
+        ] {
+            let row = page.lines().any(|line| line.starts_with(&format!(".It {at} Ta {size} Ta")));
+            assert!(row, "no row for {of} at {at}");
+        }
+        assert_eq!(SINCE_AT + 8, USED);
+        let holder = Holder { pid: 7, namespace: 1 << 40, since: UNIX_EPOCH + Duration::from_nanos(3) };
+        let mut content = [0; USED];
+        content[PID_AT..].copy_from_slice(&holder.encode());
+        assert_eq!(Holder::decode(&content), holder);
+    }
 }

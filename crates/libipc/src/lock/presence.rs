@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::ofd::{self, Bytes, Hold};
+use crate::fs::byte_lock::{self, LockMode, Range};
 
 /// What it is there for. Each has a range of 2^58 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(super) enum Role {
 }
 
 /// The byte that is the mutex.
-pub(super) const MUTEX: Bytes = Bytes::at(1 << RANGE);
+pub(super) const MUTEX: Range = Range::at(1 << RANGE);
 
 /// Bits of a place within a range: 22 of the process number, which has no more,
 /// 34 of the seconds since 1970, 2 that tell namespaces apart, by chance.
@@ -42,16 +42,36 @@ pub struct Participant {
     pub since: SystemTime,
 }
 
-/// Be known to be there, until the bytes are unlocked or the file is closed.
-/// Only a hint: where that fails, nothing else does.
-pub(super) fn announce(file: &File, role: Role) -> Bytes {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let pid = i64::from(std::process::id()) & ((1 << (RANGE - PID)) - 1);
-    let seconds = now.as_secs().cast_signed() & ((1 << (PID - SECONDS)) - 1);
-    let chance = i64::from(now.subsec_nanos() & ((1 << SECONDS) - 1));
-    let bytes = Bytes::at((role as i64) << RANGE | pid << PID | seconds << SECONDS | chance);
-    let _ = ofd::try_lock(file, Hold::Shared, bytes);
-    bytes
+/// Known to be there, until this is dropped or the file is closed. Only a hint:
+/// where that fails, nothing else does.
+#[derive(Debug)]
+pub(super) struct Announced<'f> {
+    file: &'f File,
+    range: Range,
+}
+
+impl<'f> Announced<'f> {
+    /// This process, from now on.
+    pub(super) fn new(file: &'f File, role: Role) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let pid = i64::from(std::process::id()) & ((1 << (RANGE - PID)) - 1);
+        let seconds = now.as_secs().cast_signed() & ((1 << (PID - SECONDS)) - 1);
+        let chance = i64::from(now.subsec_nanos() & ((1 << SECONDS) - 1));
+        let range = Range::at((role as i64) << RANGE | pid << PID | seconds << SECONDS | chance);
+        let _ = byte_lock::try_lock(file, LockMode::Shared, range);
+        Announced { file, range }
+    }
+
+    /// Stay known until the file is closed.
+    pub(super) fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Announced<'_> {
+    fn drop(&mut self) {
+        let _ = byte_lock::unlock(self.file, self.range);
+    }
 }
 
 /// Everyone who is there, but for this open file.
@@ -65,9 +85,8 @@ pub(super) fn list(file: &File, role: Role) -> nix::Result<Vec<Participant>> {
         if from >= to || found.len() == MOST {
             continue;
         }
-        let Some((_, bytes)) = ofd::found(file, Hold::Exclusive, Bytes { start: from, len: to - from })? else {
-            continue;
-        };
+        let all = Range { start: from, len: to - from };
+        let Some((_, bytes)) = byte_lock::conflicting(file, LockMode::Exclusive, all)? else { continue };
         let end = if bytes.len == 0 { to } else { bytes.start.saturating_add(bytes.len) };
         found.push(participant(bytes.start.max(from) - start));
         ranges.extend([(end.max(from), to), (from, bytes.start)]);
@@ -94,8 +113,8 @@ mod tests {
         let (one, other, looker) = (open(), open(), open());
         std::fs::remove_file(&path).expect("remove");
         let begin = SystemTime::now();
-        announce(&one, Role::Reader);
-        announce(&other, Role::Sleeper);
+        let _one = Announced::new(&one, Role::Reader);
+        let _other = Announced::new(&other, Role::Sleeper);
         assert_eq!(list(&looker, Role::Waiter), Ok(Vec::new()));
         for role in [Role::Reader, Role::Sleeper] {
             let found = list(&looker, role).expect("list");
@@ -104,8 +123,7 @@ mod tests {
             assert!(begin.duration_since(found[0].since).expect("not later") < Duration::from_secs(2));
         }
         // A lock of everything is somebody, and hides no end.
-        ofd::unlock(&one, Bytes::ALL).expect("unlock");
-        assert_eq!(ofd::try_lock(&one, Hold::Shared, Bytes::ALL), Ok(true));
+        assert_eq!(byte_lock::try_lock(&one, LockMode::Shared, Range::ALL), Ok(true));
         assert_eq!(list(&looker, Role::Waiter).map(|all| all.len()), Ok(1));
     }
 }

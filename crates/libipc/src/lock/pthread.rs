@@ -11,29 +11,29 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
-use super::{LOCKED, LOOK, OWNER_DIED};
-use crate::address::Address;
-use crate::command::{Child, End};
-use crate::entry::{Access, Entry, Object};
-use crate::error::{Error, ErrorKind, Result};
+use super::mutex::{LOCKED, LOOK, OwnerDied};
+use crate::base::address::Address;
+use crate::base::error::{Error, ErrorKind, Hint, Result};
+use crate::base::wait::Wait;
+use crate::fs::entry::{Access, Entry, Object};
+use crate::process::command::{Child, End};
+use crate::process::signals::Forwarded;
 use crate::shm;
-use crate::signals::Forwarded;
 use crate::sys::memory::{self, Region};
 use crate::sys::pthread::{self, ELISION, ROBUST, SHARED, SIZE, TYPES};
-use crate::wait::Patience;
 
 /// The mutex at an offset of a segment.
 #[derive(Debug)]
 pub struct Mutex {
-    shown: String,
+    label: String,
     at: usize,
     region: Region,
-    place: Place,
+    backing: Backing,
 }
 
 /// Where the segment came from, to see whether it is still there.
 #[derive(Debug)]
-enum Place {
+enum Backing {
     Object(Box<(Entry, Object)>),
     SysV(i32),
 }
@@ -45,25 +45,25 @@ impl Mutex {
     /// [`ErrorKind::Unexpected`] where another user may write the segment, or the
     /// mutex is not robust, not process-shared, or none.
     pub fn open(address: &Address, offset: u64) -> Result<Self> {
-        let (place, size, region) = match address {
+        let (backing, size, region) = match address {
             Address::SysV(sysv) => {
                 let (id, size, region) =
                     shm::sysv::attach_own(sysv, |uid, mode| check_owner(&sysv.to_string(), uid, mode))?;
-                (Place::SysV(id), size, Ok(region))
+                (Backing::SysV(id), size, Ok(region))
             }
-            _ => {
-                let entry = shm::entry(address)?;
+            Address::Name(name) => {
+                let entry = Entry::new(name)?;
                 let object = entry.open(Access::Write)?;
-                check_owner(entry.shown(), object.owner(), object.stat.st_mode)?;
+                check_owner(entry.label(), object.owner(), object.stat.st_mode)?;
                 let size = object.size();
                 // Nothing to map is no room for a mutex.
                 let region = memory::map(object.file(), (size as usize).max(1));
-                (Place::Object(Box::new((entry, object))), size, region)
+                (Backing::Object(Box::new((entry, object))), size, region)
             }
         };
-        let shown = address.to_string();
-        let refuse = |what: String| Error::new(ErrorKind::Unexpected, &shown, what);
-        let region = region.and_then(Region::guarded).map_err(|errno| Error::errno(&shown, errno))?;
+        let label = address.to_string();
+        let refuse = |what: String| Error::new(ErrorKind::Unexpected, &label, what);
+        let region = region.and_then(Region::guarded).map_err(|errno| Error::errno(&label, errno))?;
         let end = offset.checked_add(SIZE as u64);
         if end.is_none_or(|end| end > size) {
             return Err(refuse(format!("has {size} bytes: no room for a mutex of {SIZE} at {offset}")));
@@ -72,20 +72,20 @@ impl Mutex {
         let (Some(_), Some(kind)) = (region.mutex(at), region.mutex_kind(at)) else {
             return Err(refuse(format!("a mutex is aligned to 8 bytes, {offset} is not")));
         };
-        let mutex = Mutex { shown, at, region, place };
+        let mutex = Mutex { label, at, region, backing };
         mutex.check()?;
         mutex.check_kind(kind)?;
         Ok(mutex)
     }
 
     fn check_kind(&self, kind: u32) -> Result<()> {
-        let refuse = |what: &str, mend: &str| {
-            let what = format!("the mutex at {} {what}", self.at);
-            Err(Error::new(ErrorKind::Unexpected, &self.shown, what).mend(mend))
+        let refuse = |what: &str, advice: &str| {
+            let problem = format!("the mutex at {} {what}", self.at);
+            Err(Error::new(ErrorKind::Unexpected, &self.label, problem).hint(Hint::advice(advice)))
         };
         match kind {
             _ if kind & !(ROBUST | SHARED | TYPES | ELISION) != 0 => {
-                refuse("is of a kind that is not known here, or is none", "see that OFFSET is right")
+                refuse("is of a kind that is not known here, or is none", "see that the offset is right")
             }
             _ if kind & SHARED == 0 => {
                 refuse("is not process-shared", "its program must call pthread_mutexattr_setpshared")
@@ -100,22 +100,22 @@ impl Mutex {
 
     /// [`ErrorKind::Gone`] if the segment was removed, replaced or truncated.
     fn check(&self) -> Result<()> {
-        let there = match &self.place {
-            Place::SysV(id) => shm::sysv::is_there(*id),
-            Place::Object(object) => {
+        let there = match &self.backing {
+            Backing::SysV(id) => shm::sysv::is_there(*id),
+            Backing::Object(object) => {
                 let (entry, object) = &**object;
-                let size = object.size_now().map_err(|errno| Error::errno(&self.shown, errno))?;
+                let size = object.size_now().map_err(|errno| Error::errno(&self.label, errno))?;
                 size >= object.size() && entry.means(object)?
             }
         };
-        if there && !self.region.struck() {
+        if there && !self.region.faulted() {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Gone, &self.shown, "was removed, replaced or truncated meanwhile"))
+        Err(Error::new(ErrorKind::Gone, &self.label, "was removed, replaced or truncated meanwhile"))
     }
 
     fn mutex(&self) -> Result<pthread::Mutex<'_>> {
-        self.region.mutex(self.at).ok_or_else(|| Error::errno(&self.shown, Errno::EFAULT))
+        self.region.mutex(self.at).ok_or_else(|| Error::errno(&self.label, Errno::EFAULT))
     }
 
     /// Lock it; whether its last owner died inside.
@@ -123,7 +123,7 @@ impl Mutex {
     /// # Errors
     /// [`ErrorKind::Busy`], [`ErrorKind::TimedOut`], [`ErrorKind::Gone`];
     /// [`ErrorKind::Unexpected`] if nobody can lock it any more.
-    pub fn lock(&self, patience: &mut Patience) -> Result<bool> {
+    pub fn lock(&self, wait: &mut Wait) -> Result<bool> {
         let mutex = self.mutex()?;
         let mut step = Duration::ZERO;
         loop {
@@ -133,17 +133,17 @@ impl Mutex {
                 Err(Errno::ETIMEDOUT) => None,
                 Err(Errno::ENOTRECOVERABLE) => {
                     let what = "the mutex is not recoverable: an owner died, and the next gave it up without mending";
-                    return Err(Error::new(ErrorKind::Unexpected, &self.shown, what)
-                        .mend("end its programs, and have them make it anew"));
+                    return Err(Error::new(ErrorKind::Unexpected, &self.label, what)
+                        .hint(Hint::advice("end its programs, and have them make it anew")));
                 }
-                Err(errno) => return Err(Error::errno(&self.shown, errno)),
+                Err(errno) => return Err(Error::errno(&self.label, errno)),
             };
             self.check()?;
             if let Some(died) = died {
                 return Ok(died);
             }
-            patience.begin(&self.shown, LOCKED)?;
-            step = patience.deadline().at_most(LOOK);
+            wait.proceed(&self.label, LOCKED)?;
+            step = wait.deadline().at_most(LOOK);
         }
     }
 
@@ -152,7 +152,7 @@ impl Mutex {
         self.check()?;
         let mutex = self.mutex()?;
         let mended = if died { mutex.consistent() } else { Ok(()) };
-        mended.and_then(|()| mutex.unlock()).map_err(|errno| Error::errno(&self.shown, errno))
+        mended.and_then(|()| mutex.unlock()).map_err(|errno| Error::errno(&self.label, errno))
     }
 
     /// Run a command while it is held, and give it up. The command is killed if
@@ -163,30 +163,31 @@ impl Mutex {
     /// As of [`Child::run`].
     pub fn run(&self, command: &[OsString], died: bool) -> Result<End> {
         let signals = Forwarded::new()?;
-        let variable = (OWNER_DIED, died.then_some("1"));
-        let end = Child { words: command, variable, inherits: None, dies_with_us: true }.run(&signals);
-        match end {
+        let variable = OwnerDied::variable(died);
+        let child = Child { words: command, variable, inherits: None, dies_with_us: true };
+        let end = child.run(&signals).map(|(end, _)| end);
+        // Nothing was run: what the dead one left is as it was.
+        let properly = end.as_ref().map_or(!died, |end| end.is_proper());
+        if properly {
             // The segment may be gone by now: nobody can lock it there.
-            Ok((End::Exited(_), _)) => drop(self.unlock(died)),
-            Err(_) if !died => drop(self.unlock(false)),
-            _ => {}
+            let _ = self.unlock(died && end.is_ok());
         }
-        end.map(|(end, _)| end)
+        end
     }
 }
 
 /// Refuse what another user owns or may write.
-fn check_owner(shown: &str, owner: u32, mode: u32) -> Result<()> {
+fn check_owner(label: &str, owner: u32, mode: u32) -> Result<()> {
     let refuse = |what: String| {
         let what = format!("{what}, who could make a holder of the mutex write anywhere");
-        Err(Error::new(ErrorKind::Unexpected, shown, what))
+        Err(Error::new(ErrorKind::Unexpected, label, what))
     };
     if owner != geteuid().as_raw() {
         return refuse(format!("belongs to another user, uid {owner}"));
     }
     if mode & 0o022 != 0 {
         return refuse(format!("may be written by other users, its mode is {:03o}", mode & 0o777))
-            .map_err(|error| error.mend("take the write permission from group and others"));
+            .map_err(|error| error.hint(Hint::advice("take the write permission from group and others")));
     }
     Ok(())
 }

@@ -4,11 +4,11 @@ use std::fs::File;
 
 use nix::sys::stat::fstat;
 
+use super::layout::{self, Holder};
 use super::presence::{self, MUTEX, Participant, Role};
-use super::{Holder, layout};
-use crate::entry::{Access, Entry};
-use crate::error::{Error, Result};
-use crate::ofd::{self, Bytes, Hold};
+use crate::base::address::Address;
+use crate::base::error::{Error, Result};
+use crate::fs::byte_lock::{self, LockMode, Range};
 
 /// Whether a lock can be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,29 +55,24 @@ pub struct Status {
 }
 
 impl Status {
-    /// Look at the lock of this name. Read permission is enough.
-    pub fn of(entry: &Entry) -> Result<Self> {
-        Self::of_file(entry.open(Access::Read)?.file(), entry.shown())
-    }
-
-    /// The same of an open file that `shown` names in messages.
+    /// Of an open file, at this address.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Unexpected`] if it is no lock.
-    pub fn of_file(file: &File, shown: &str) -> Result<Self> {
+    pub(crate) fn of(file: &File, address: &Address) -> Result<Self> {
         // First: what was marked by then is locked by then, or has ended since.
-        let mark = layout::mark(file, shown)?;
-        let failed = |errno| Error::errno(shown, errno);
-        layout::check_size(fstat(file).map_err(failed)?.st_size.cast_unsigned(), shown)?;
+        let mark = layout::mark(file, address)?;
+        let failed = |errno| Error::errno(address, errno);
+        layout::check_size(fstat(file).map_err(failed)?.st_size.cast_unsigned(), address)?;
         let list = |role| presence::list(file, role).map_err(failed);
         let (readers, waiters, sleepers) = (list(Role::Reader)?, list(Role::Waiter)?, list(Role::Sleeper)?);
-        let held = ofd::found(file, Hold::Exclusive, MUTEX).map_err(failed)?;
-        let alone = !ofd::in_the_way(file, Hold::Exclusive, Bytes::ALL).map_err(failed)?;
+        let held = byte_lock::conflicting(file, LockMode::Exclusive, MUTEX).map_err(failed)?;
+        let alone = !byte_lock::is_held(file, LockMode::Exclusive, Range::ALL).map_err(failed)?;
         let state = match held {
-            Some((Hold::Exclusive, _)) => State::Held,
-            Some((Hold::Shared, _)) => State::Shared,
+            Some((LockMode::Exclusive, _)) => State::Held,
+            Some((LockMode::Shared, _)) => State::Shared,
             // It may have been taken and given back meanwhile: the mark now.
-            None if mark.is_some() && layout::mark(file, shown)? == mark => State::Died,
+            None if mark.is_some() && layout::mark(file, address)? == mark => State::Died,
             None => State::Free,
         };
         let mark = if state == State::Free { None } else { mark };

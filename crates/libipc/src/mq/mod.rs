@@ -5,98 +5,106 @@
 //! | [`Queue::open`] | mq_open(3) | msgget(2) |
 //! | [`Queue::send`], a number with each message | mq_send(3), a priority | msgsnd(2), a type |
 //! | [`Queue::receive`] | mq_receive(3) | msgrcv(2), by [`Select`] |
-//! | [`posix::ready`] | poll(2) | not to be had |
-//! | removal | [`posix::remove`] | [`sysv::remove`] |
+//! | [`wait_for_any`] | poll(2) | not to be had |
+//! | [`remove`] | mq_unlink(3) | msgctl(2), IPC_RMID |
 
-use crate::address::Address;
-use crate::error::{Error, ErrorKind, Result};
-use crate::mode::Mode;
-use crate::wait::Patience;
+use crate::base::address::{Address, Kind, Name};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::wait::Wait;
 
-pub mod posix;
+mod options;
+pub(crate) mod posix;
 pub mod sysv;
 
-/// How to make a queue that is absent.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Create {
-    /// It must be absent.
-    pub exclusive: bool,
-    /// Permission bits before the umask; [`Mode::PRIVATE`] if left out.
-    pub mode: Option<Mode>,
-    /// The number of messages it holds; POSIX alone.
-    pub max_messages: Option<u64>,
-    /// The largest message in bytes; POSIX alone.
-    pub message_size: Option<u64>,
+pub use options::{Attributes, Create, Direction, LARGEST_PRIORITY, OpenOptions, Select};
+
+/// The largest message in bytes that any queue at this address could take: the
+/// kernel's ceiling for POSIX queues, mq_overview(7), or kernel.msgmax.
+pub fn longest_message(address: &Address) -> usize {
+    match address {
+        Address::Name(_) => posix::CEILING,
+        Address::SysV(_) => sysv::msgmax(),
+    }
 }
 
-/// Which way messages go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// Into the queue.
-    Send,
-    /// Out of the queue.
-    Receive,
-}
-
-/// Which message to receive from a System V queue: the third argument of
-/// msgrcv(2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Select {
-    /// The first.
-    #[default]
-    First,
-    /// The first of this type.
-    Type(i64),
-    /// The first of any other type: MSG_EXCEPT.
-    Except(i64),
-    /// The first of the lowest type that is at most this.
-    UpTo(i64),
-    /// A copy of the message at this position, which stays: MSG_COPY.
-    Copy(u32),
+/// The error of a message that is longer than [`longest_message`].
+pub fn longer_than_any(address: &Address) -> Error {
+    match address {
+        Address::Name(_) => {
+            let problem = format!("the message is longer than any of a POSIX queue, {} bytes", posix::CEILING);
+            Error::new(ErrorKind::NoRoom, address, problem)
+        }
+        Address::SysV(_) => sysv::longer_than_msgmax(address),
+    }
 }
 
 /// An open queue.
 #[derive(Debug)]
-pub enum Queue {
-    /// mq_overview(7).
+pub struct Queue(Inner);
+
+#[derive(Debug)]
+enum Inner {
     Posix(posix::Queue),
-    /// sysvipc(7).
     SysV(sysv::Queue),
 }
 
 impl Queue {
-    /// Open a queue; create it first if it is absent and `create` is given.
+    /// Open a queue; create it first if it is absent and that is asked for.
     ///
     /// # Errors
     /// [`ErrorKind::Missing`], [`ErrorKind::Exists`], [`ErrorKind::Denied`];
-    /// [`ErrorKind::NoRoom`] names the limit that was hit.
-    pub fn open(address: &Address, direction: Direction, create: Option<&Create>) -> Result<Self> {
+    /// [`ErrorKind::NoRoom`] names the limit that was hit; [`ErrorKind::Usage`] for
+    /// an address that no queue has.
+    #[doc(alias = "mq_open")]
+    #[doc(alias = "msgget")]
+    pub fn open(address: &Address, options: &OpenOptions) -> Result<Self> {
         match address {
-            Address::Posix(name) => posix::Queue::open(name, direction, create).map(Queue::Posix),
-            Address::SysV(sysv) => sysv::Queue::open(sysv, create).map(Queue::SysV),
-            Address::File(_) => Err(Error::new(ErrorKind::Usage, address, "no message queue is a file")),
+            Address::Name(Name::Posix(name)) => posix::Queue::open(name, options).map(Inner::Posix),
+            Address::SysV(sysv) => sysv::Queue::open(sysv, options.create.as_ref()).map(Inner::SysV),
+            Address::Name(Name::File(_)) => Err(Kind::Mq.refuse(address)),
         }
+        .map(Queue)
     }
 
-    /// The largest message in bytes that can ever be sent.
+    /// The largest message in bytes that can be sent now.
     pub fn largest(&self) -> usize {
-        match self {
-            Queue::Posix(queue) => queue.message_size(),
-            Queue::SysV(queue) => queue.largest(),
+        match &self.0 {
+            Inner::Posix(queue) => queue.message_size(),
+            Inner::SysV(queue) => queue.largest(),
         }
     }
 
-    /// Send a message with this priority or type.
+    /// The limits of a POSIX queue, and the number of messages when it was opened.
+    pub fn attributes(&self) -> Option<Attributes> {
+        match &self.0 {
+            Inner::Posix(queue) => Some(queue.attributes()),
+            Inner::SysV(_) => None,
+        }
+    }
+
+    /// The identifier of a System V queue, by which those of `private:` are found.
+    pub fn id(&self) -> Option<i32> {
+        match &self.0 {
+            Inner::Posix(_) => None,
+            Inner::SysV(queue) => Some(queue.id()),
+        }
+    }
+
+    /// Send a message of a POSIX queue with this priority, 0 to
+    /// [`LARGEST_PRIORITY`], or of a System V queue with this type, 1 or more.
     ///
     /// # Errors
     /// [`ErrorKind::NoRoom`] if it is larger than any message may be,
     /// [`ErrorKind::Busy`] or [`ErrorKind::TimedOut`] if the queue stays full,
-    /// [`ErrorKind::Gone`] if it is removed meanwhile.
-    pub fn send(&mut self, message: &[u8], number: i64, patience: &mut Patience) -> Result<()> {
-        patience.start_over();
-        match self {
-            Queue::Posix(queue) => queue.send(message, number as u32, patience),
-            Queue::SysV(queue) => queue.send(message, number, patience),
+    /// [`ErrorKind::Gone`] if it is removed meanwhile; [`ErrorKind::Usage`] for a
+    /// number that no message can have.
+    #[doc(alias = "mq_send")]
+    #[doc(alias = "msgsnd")]
+    pub fn send(&mut self, message: &[u8], number: i64, wait: &mut Wait) -> Result<()> {
+        wait.reset();
+        match &mut self.0 {
+            Inner::Posix(queue) => queue.send(message, number, wait),
+            Inner::SysV(queue) => queue.send(message, number, wait),
         }
     }
 
@@ -104,12 +112,18 @@ impl Queue {
     ///
     /// # Errors
     /// [`ErrorKind::Busy`] or [`ErrorKind::TimedOut`] if there is none,
-    /// [`ErrorKind::Gone`] if the queue is removed meanwhile.
-    pub fn receive(&mut self, select: Select, patience: &mut Patience) -> Result<(&[u8], i64)> {
-        patience.start_over();
-        match self {
-            Queue::Posix(queue) => queue.receive(patience),
-            Queue::SysV(queue) => queue.receive(select, patience),
+    /// [`ErrorKind::Gone`] if the queue is removed meanwhile; [`ErrorKind::Usage`]
+    /// if a message of a POSIX queue is to be selected.
+    #[doc(alias = "mq_receive")]
+    #[doc(alias = "msgrcv")]
+    pub fn receive(&mut self, select: Select, wait: &mut Wait) -> Result<(&[u8], i64)> {
+        wait.reset();
+        match &mut self.0 {
+            Inner::Posix(queue) => match select {
+                Select::First => queue.receive(wait),
+                _ => Err(Error::new(ErrorKind::Usage, queue.label(), "messages of POSIX queues cannot be selected")),
+            },
+            Inner::SysV(queue) => queue.receive(select, wait),
         }
     }
 
@@ -119,19 +133,55 @@ impl Queue {
     /// # Errors
     /// [`ErrorKind::Gone`].
     pub fn check_linked(&self) -> Result<()> {
-        match self {
-            Queue::Posix(queue) => queue.check_linked(),
-            Queue::SysV(_) => Ok(()),
+        match &self.0 {
+            Inner::Posix(queue) => queue.check_linked(),
+            Inner::SysV(_) => Ok(()),
         }
     }
 
     /// After a failure: remove the queue if this call of [`Queue::open`] has made
     /// it and nobody has used it since.
     pub fn discard(&self) {
-        let _ = match self {
-            Queue::Posix(queue) if queue.is_new() && queue.is_unused() => queue.remove(),
-            Queue::SysV(queue) if queue.is_new() && queue.is_unused() => queue.remove(),
-            _ => Ok(()),
+        let _ = match &self.0 {
+            Inner::Posix(queue) if queue.is_new() && queue.is_unused() => queue.remove(),
+            Inner::SysV(queue) if queue.is_new() && queue.is_unused() => queue.remove(),
+            Inner::Posix(_) | Inner::SysV(_) => Ok(()),
         };
+    }
+}
+
+/// Wait until one of the queues has a message, and take none: poll(2). The place
+/// of the first that has one.
+///
+/// # Errors
+/// [`ErrorKind::Busy`], [`ErrorKind::TimedOut`]; [`ErrorKind::Gone`] if one is
+/// removed meanwhile; [`ErrorKind::Usage`] for a System V queue, which the kernel
+/// cannot wait for so.
+pub fn wait_for_any(queues: &[Queue], wait: &mut Wait) -> Result<usize> {
+    let mut all = Vec::with_capacity(queues.len());
+    for queue in queues {
+        match &queue.0 {
+            Inner::Posix(queue) => all.push(queue),
+            Inner::SysV(queue) => {
+                let problem = "a System V queue cannot be waited for without receiving";
+                return Err(Error::new(ErrorKind::Usage, queue.label(), problem));
+            }
+        }
+    }
+    posix::ready(&all, wait)
+}
+
+/// Remove a queue. A process that has a POSIX queue open keeps it.
+///
+/// # Errors
+/// [`ErrorKind::Missing`], [`ErrorKind::Denied`]; [`ErrorKind::Usage`] for an
+/// address that no queue has.
+#[doc(alias = "mq_unlink")]
+#[doc(alias = "msgctl")]
+pub fn remove(address: &Address) -> Result<()> {
+    match address {
+        Address::Name(Name::Posix(name)) => posix::remove(name),
+        Address::SysV(sysv) => sysv::remove(sysv),
+        Address::Name(Name::File(_)) => Err(Kind::Mq.refuse(address)),
     }
 }

@@ -2,29 +2,32 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::libc;
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::mqueue::{MQ_OFlag, MqAttr, mq_getattr, mq_open, mq_receive, mq_send, mq_unlink};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::stat::fstat;
+use nix::sys::stat::{Mode as Bits, fstat};
 
-use super::{Create, Direction};
-use crate::address::PosixName;
-use crate::error::{Error, ErrorKind, Result};
-use crate::limits;
-use crate::mode::Mode;
-use crate::sys::mq;
-use crate::text::printable;
-use crate::wait::Patience;
+use super::options::{Attributes, Create, Direction, LARGEST_PRIORITY, OpenOptions};
+use crate::base::address::PosixName;
+use crate::base::error::{Error, ErrorKind, Hint, Result};
+use crate::base::mode::Mode;
+use crate::base::sysctl;
+use crate::base::text::printable;
+use crate::base::wait::Wait;
+use crate::fs::entry::RACES;
+use crate::sys::mq::{Descriptor, create_default};
 
-pub use crate::sys::mq::Attributes;
-
-/// A queue that was removed is looked at so often: its waiters are not woken.
+/// How often a waiter checks that its queue still has a name; mq_unlink(3) wakes
+/// nobody.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// HARD_MSGSIZEMAX: mq_overview(7).
+pub(super) const CEILING: usize = 16 << 20;
 
 /// What is said of a queue that makes one wait.
 const FULL: &str = "is full";
@@ -32,17 +35,16 @@ const EMPTY: &str = "has no message";
 
 /// Remove the name: mq_unlink(3). Who has the queue open keeps it; a receiver
 /// that waits on it is not woken by the kernel.
-#[doc(alias = "mq_unlink")]
-pub fn remove(name: &PosixName) -> Result<()> {
-    nix::mqueue::mq_unlink(name.as_os_str()).map_err(|errno| Error::errno(printable(name.as_os_str()), errno))
+pub(super) fn remove(name: &PosixName) -> Result<()> {
+    mq_unlink(name.as_os_str()).map_err(|errno| Error::errno(printable(name.as_os_str()), errno))
 }
 
 /// An open queue.
 #[derive(Debug)]
-pub struct Queue {
+pub(super) struct Queue {
     name: PosixName,
-    shown: String,
-    fd: OwnedFd,
+    label: String,
+    fd: Descriptor,
     attributes: Attributes,
     direction: Direction,
     new: bool,
@@ -51,34 +53,39 @@ pub struct Queue {
 
 impl Queue {
     /// mq_open(3). See [`super::Queue::open`].
-    #[doc(alias = "mq_open")]
-    pub fn open(name: &PosixName, direction: Direction, create: Option<&Create>) -> Result<Self> {
-        let shown = printable(name.as_os_str());
-        let failed = |errno| Error::errno(&shown, errno);
-        let path = CString::new(name.as_os_str().as_bytes()).map_err(|_| failed(Errno::EINVAL))?;
-        let rights = if direction == Direction::Send { libc::O_WRONLY } else { libc::O_RDONLY };
-        let flags = rights | libc::O_CLOEXEC | libc::O_NONBLOCK;
-        let (fd, new) = loop {
-            let Some(create) = create else { break (mq::open(&path, flags).map_err(failed)?, false) };
-            let mode = create.mode.unwrap_or(Mode::PRIVATE).bits();
-            match mq::create(&path, flags | libc::O_EXCL, mode, wanted(create)) {
-                Ok(fd) => break (fd, true),
-                Err(Errno::EEXIST) if !create.exclusive => {}
-                Err(errno) => return Err(not_created(&shown, create, errno)),
+    pub(super) fn open(name: &PosixName, options: &OpenOptions) -> Result<Self> {
+        let label = printable(name.as_os_str());
+        let failed = |errno| Error::errno(&label, errno);
+        let rights = if options.direction == Direction::Send { MQ_OFlag::O_WRONLY } else { MQ_OFlag::O_RDONLY };
+        let flags = rights | MQ_OFlag::O_CLOEXEC | MQ_OFlag::O_NONBLOCK;
+        let existing = || mq_open(name.as_os_str(), flags, Bits::empty(), None).map(Descriptor::from);
+        let (fd, new) = 'opened: {
+            let Some(create) = &options.create else { break 'opened (existing().map_err(failed)?, false) };
+            for _ in 0..RACES {
+                match make(name, flags, create) {
+                    Ok(fd) => break 'opened (fd, true),
+                    Err(Errno::EEXIST) if !create.exclusive => {}
+                    Err(errno) => return Err(not_created(&label, create, errno)),
+                }
+                match existing() {
+                    Ok(fd) => break 'opened (fd, false),
+                    Err(Errno::ENOENT) => {} // removed between the two calls
+                    Err(errno) => return Err(failed(errno)),
+                }
             }
-            match mq::open(&path, flags) {
-                Ok(fd) => break (fd, false),
-                Err(Errno::ENOENT) => {} // removed between the two calls
-                Err(errno) => return Err(failed(errno)),
-            }
+            return Err(Error::new(ErrorKind::Gone, &label, "is removed faster than it can be opened"));
         };
-        let attributes = mq::attributes(&fd).map_err(failed)?;
-        Ok(Queue { name: name.clone(), shown, fd, attributes, direction, new, buffer: Vec::new() })
+        let attributes = attributes(&fd).map_err(failed)?;
+        Ok(Queue { name: name.clone(), label, fd, attributes, direction: options.direction, new, buffer: Vec::new() })
     }
 
     /// Its limits, and the number of messages when it was opened.
-    pub fn attributes(&self) -> Attributes {
+    pub(super) fn attributes(&self) -> Attributes {
         self.attributes
+    }
+
+    pub(super) fn label(&self) -> &str {
+        &self.label
     }
 
     pub(super) fn is_new(&self) -> bool {
@@ -93,69 +100,70 @@ impl Queue {
     pub(super) fn check_linked(&self) -> Result<()> {
         match fstat(&self.fd) {
             Ok(stat) if stat.st_nlink > 0 => Ok(()),
-            _ => Err(Error::errno(&self.shown, Errno::EIDRM)),
+            _ => Err(Error::errno(&self.label, Errno::EIDRM)),
         }
     }
 
-    /// Call until it is done, the patience ends or the queue is removed.
+    /// Call until it is done, the wait is over or the queue is removed.
     ///
     /// The queue is open without blocking, and waited for by poll(2), which
     /// keeps to the monotonic clock; the timeouts of mq_timedreceive(3) run on
     /// one that can be set.
     fn wait<T>(
         &self,
-        busy: &str,
+        blocked_on: &str,
         events: PollFlags,
-        patience: &mut Patience,
+        wait: &mut Wait,
         mut call: impl FnMut() -> nix::Result<T>,
     ) -> Result<T> {
-        let failed = |errno| Error::errno(&self.shown, errno);
-        let mut begun = false;
+        let failed = |errno| Error::errno(&self.label, errno);
+        let mut waited = false;
         loop {
-            if let Some(done) = patience.try_first(|errno| errno == Errno::EAGAIN, &mut call).map_err(failed)? {
+            if let Some(done) = wait.try_first(|errno| errno == Errno::EAGAIN, &mut call).map_err(failed)? {
                 return Ok(done);
             }
-            if begun {
+            if waited {
                 self.check_linked()?;
-                patience.check(&self.shown, busy)?;
-            } else {
-                patience.begin(&self.shown, busy)?;
-                begun = true;
             }
-            match poll(&mut [PollFd::new(self.fd.as_fd(), events)], patience.step(LOOK)) {
-                Ok(_) | Err(Errno::EINTR) => {}
+            wait.proceed(&self.label, blocked_on)?;
+            match poll(&mut [PollFd::new(self.fd.as_fd(), events)], wait.poll_step(LOOK)) {
+                Ok(_) | Err(Errno::EINTR) => waited = true,
                 Err(errno) => return Err(failed(errno)),
             }
         }
     }
 
-    pub(super) fn send(&mut self, message: &[u8], priority: u32, patience: &mut Patience) -> Result<()> {
+    pub(super) fn send(&mut self, message: &[u8], priority: i64, wait: &mut Wait) -> Result<()> {
+        let Some(priority) = u32::try_from(priority).ok().filter(|&priority| priority <= LARGEST_PRIORITY) else {
+            let problem = format!("a priority is a number from 0 to {LARGEST_PRIORITY}");
+            return Err(Error::new(ErrorKind::Usage, &self.label, problem));
+        };
         if message.len() > self.message_size() {
-            let what = format!("the message is longer than this queue's {} bytes", self.message_size());
-            return Err(Error::new(ErrorKind::NoRoom, &self.shown, what)
-                .mend("make the queue anew with a larger --message-size"));
+            let problem = format!("the message is longer than this queue's {} bytes", self.message_size());
+            return Err(Error::new(ErrorKind::NoRoom, &self.label, problem).hint(Hint::LargerMessages));
         }
-        self.wait(FULL, PollFlags::POLLOUT, patience, || mq::send(&self.fd, message, priority))
+        self.wait(FULL, PollFlags::POLLOUT, wait, || mq_send(&self.fd, message, priority))
     }
 
-    pub(super) fn receive(&mut self, patience: &mut Patience) -> Result<(&[u8], i64)> {
+    pub(super) fn receive(&mut self, wait: &mut Wait) -> Result<(&[u8], i64)> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(self.message_size(), 0);
-        let received = self.wait(EMPTY, PollFlags::POLLIN, patience, || mq::receive(&self.fd, &mut buffer));
+        let mut priority = 0;
+        let received = self.wait(EMPTY, PollFlags::POLLIN, wait, || mq_receive(&self.fd, &mut buffer, &mut priority));
         self.buffer = buffer;
-        received.map(|(length, priority)| (&self.buffer[..length], i64::from(priority)))
+        received.map(|length| (&self.buffer[..length], i64::from(priority)))
     }
 
     /// Whether no message is in it.
     pub(super) fn is_unused(&self) -> bool {
-        mq::attributes(&self.fd).is_ok_and(|attributes| attributes.messages == 0)
+        attributes(&self.fd).is_ok_and(|attributes| attributes.messages == 0)
     }
 
     pub(super) fn remove(&self) -> Result<()> {
         // There is no call for that by descriptor.
         let identity = |queue: &Queue| fstat(&queue.fd).map(|stat| (stat.st_dev, stat.st_ino)).ok();
-        match Queue::open(&self.name, self.direction, None) {
-            Ok(other) if identity(&other) != identity(self) => Err(Error::errno(&self.shown, Errno::EIDRM)),
+        match Queue::open(&self.name, &OpenOptions { direction: self.direction, create: None }) {
+            Ok(other) if identity(&other) != identity(self) => Err(Error::errno(&self.label, Errno::EIDRM)),
             Ok(_) => remove(&self.name),
             // Its mode or a limit may forbid to open it again; it was ours just now.
             Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::NoRoom) => remove(&self.name),
@@ -164,13 +172,24 @@ impl Queue {
     }
 }
 
+/// mq_getattr(3).
+pub(crate) fn attributes(queue: &Descriptor) -> nix::Result<Attributes> {
+    let attr = mq_getattr(queue)?;
+    // The kernel tells of no negative number.
+    let number = |number: i64| number.cast_unsigned();
+    Ok(Attributes {
+        max_messages: number(attr.maxmsg()),
+        message_size: number(attr.msgsize()),
+        messages: number(attr.curmsgs()),
+    })
+}
+
 /// Wait until one of the queues has a message, and take none: poll(2). The
 /// first that has one, in the given order.
-pub fn ready(queues: &[&Queue], patience: &mut Patience) -> Result<usize> {
-    let mut begun = false;
+pub(super) fn ready(queues: &[&Queue], wait: &mut Wait) -> Result<usize> {
+    let mut timeout = PollTimeout::ZERO;
     loop {
         let mut fds: Vec<_> = queues.iter().map(|queue| PollFd::new(queue.fd.as_fd(), PollFlags::POLLIN)).collect();
-        let timeout = if begun { patience.step(LOOK) } else { nix::poll::PollTimeout::ZERO };
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(Error::errno("poll", errno)),
@@ -179,60 +198,66 @@ pub fn ready(queues: &[&Queue], patience: &mut Patience) -> Result<usize> {
             return Ok(first);
         }
         queues.iter().try_for_each(|queue| queue.check_linked())?;
-        let shown = queues.iter().map(|queue| queue.shown.as_str()).collect::<Vec<_>>().join(", ");
-        if begun {
-            patience.check(&shown, EMPTY)?;
-        } else {
-            patience.begin(&shown, EMPTY)?;
-            begun = true;
+        let label = queues.iter().map(|queue| queue.label.as_str()).collect::<Vec<_>>().join(", ");
+        wait.proceed(&label, EMPTY)?;
+        timeout = wait.poll_step(LOOK);
+    }
+}
+
+/// A queue of this name that is new: EEXIST if there is one.
+fn make(name: &PosixName, flags: MQ_OFlag, create: &Create) -> nix::Result<Descriptor> {
+    let (flags, mode) = (flags | MQ_OFlag::O_EXCL, create.mode.unwrap_or(Mode::PRIVATE));
+    match wanted(create) {
+        None => {
+            let name = CString::new(name.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+            create_default(&name, flags.bits(), mode.bits())
+        }
+        Some(attr) => {
+            mq_open(name.as_os_str(), flags | MQ_OFlag::O_CREAT, mode.for_open(), Some(&attr)).map(Descriptor::from)
         }
     }
 }
 
 /// The attributes to create with: what was not asked for is the system's
 /// default, and nothing asked for leaves the choice to the kernel.
-fn wanted(create: &Create) -> Option<Attributes> {
+fn wanted(create: &Create) -> Option<MqAttr> {
     if create.max_messages.is_none() && create.message_size.is_none() {
         return None;
     }
     // The kernel's own default is never above the ceiling.
     let number = |asked: Option<u64>, default: &str, ceiling: &str, kernel: u64| {
-        let default = || limits::number(default).unwrap_or(kernel).min(limits::number(ceiling).unwrap_or(kernel));
+        let default = || sysctl::number(default).unwrap_or(kernel).min(sysctl::number(ceiling).unwrap_or(kernel));
         i64::try_from(asked.unwrap_or_else(default)).unwrap_or(i64::MAX)
     };
-    Some(Attributes {
-        max_messages: number(create.max_messages, "fs.mqueue.msg_default", "fs.mqueue.msg_max", 10),
-        message_size: number(create.message_size, "fs.mqueue.msgsize_default", "fs.mqueue.msgsize_max", 8192),
-        messages: 0,
-    })
+    let max_messages = number(create.max_messages, "fs.mqueue.msg_default", "fs.mqueue.msg_max", 10);
+    let message_size = number(create.message_size, "fs.mqueue.msgsize_default", "fs.mqueue.msgsize_max", 8192);
+    Some(MqAttr::new(0, max_messages, message_size, 0))
 }
 
 /// Which limit it was: the kernel's numbers do not tell.
-fn not_created(shown: &str, create: &Create, errno: Errno) -> Error {
-    let no_room = |what: String, mend: &str| Error::new(ErrorKind::NoRoom, shown, what).mend(mend);
-    let beyond = |asked: Option<u64>, name: &str| {
-        let limit: u64 = limits::number(name)?;
+fn not_created(label: &str, create: &Create, errno: Errno) -> Error {
+    let no_room = |problem: String, hint| Error::new(ErrorKind::NoRoom, label, problem).hint(hint);
+    let beyond = |asked: Option<u64>, name| {
+        let limit: u64 = sysctl::number(name)?;
         let asked = asked.filter(|&asked| asked > limit)?;
-        Some(no_room(format!("{asked} is more than {name} allows, {limit}"), &limits::raise(name)))
+        Some(no_room(format!("{asked} is more than {name} allows, {limit}"), Hint::Sysctl(name)))
     };
     match errno {
         Errno::EINVAL | Errno::EOVERFLOW => beyond(create.max_messages, "fs.mqueue.msg_max")
             .or_else(|| beyond(create.message_size, "fs.mqueue.msgsize_max"))
-            .unwrap_or_else(|| no_room("no queue can be as large as that".into(), "ask for less")),
+            .unwrap_or_else(|| no_room("no queue can be as large as that".into(), Hint::advice("ask for less"))),
         // The limit of open files says the same, but then no file can be opened.
         Errno::EMFILE if File::open("/").is_ok() => {
             let limit = getrlimit(Resource::RLIMIT_MSGQUEUE).map_or(0, |(soft, _)| soft);
-            let what = format!("this user's queues would take more than RLIMIT_MSGQUEUE allows, {limit} bytes");
-            no_room(what, "raise it with ulimit -q, remove queues, or ask for fewer or smaller messages")
+            let problem = format!("this user's queues would take more than RLIMIT_MSGQUEUE allows, {limit} bytes");
+            no_room(problem, Hint::QueueBytes)
         }
         Errno::ENOSPC => {
             let name = "fs.mqueue.queues_max";
-            let limit = limits::shown(name);
-            no_room(
-                format!("there are as many queues as {name} allows, {limit}; no disk is full"),
-                &limits::raise(name),
-            )
+            let limit = sysctl::in_words(name);
+            let problem = format!("there are as many queues as {name} allows, {limit}; no disk is full");
+            no_room(problem, Hint::Sysctl(name))
         }
-        errno => Error::errno(shown, errno),
+        errno => Error::errno(label, errno),
     }
 }

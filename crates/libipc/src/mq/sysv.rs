@@ -3,13 +3,13 @@
 use nix::errno::Errno;
 use nix::libc::{self, c_int, msqid_ds};
 
-use super::{Create, Select};
-use crate::address::{Key, SysV};
-use crate::error::{Error, ErrorKind, Result};
-use crate::limits;
+use super::options::{Create, Select};
+use crate::base::address::{Key, SysV};
+use crate::base::error::{Error, ErrorKind, Hint, Result};
+use crate::base::sysctl;
+use crate::base::wait::{Backoff, Wait};
 use crate::sys;
 use crate::sys::msg::{Buffer, MSG_COPY, MSG_STAT_ANY};
-use crate::wait::{Patience, Steps};
 
 const FULL: &str = "is full";
 const EMPTY: &str = "has no such message";
@@ -21,15 +21,26 @@ pub fn find(key: Key) -> Option<i32> {
 }
 
 /// Remove a queue and wake all who wait on it: msgctl(2), IPC_RMID.
-#[doc(alias = "msgctl")]
-pub fn remove(address: &SysV) -> Result<()> {
+pub(super) fn remove(address: &SysV) -> Result<()> {
     let id = address.resolve(|key| sys::msg::get(key, 0))?;
     sys::msg::remove(id).map_err(|errno| Error::stale(address, errno))
 }
 
+/// The largest message of any queue, in bytes.
+pub(super) fn msgmax() -> usize {
+    sysctl::number("kernel.msgmax").unwrap_or(8192)
+}
+
+/// The error of a message that is longer than that.
+pub(super) fn longer_than_msgmax(address: impl ToString) -> Error {
+    let name = "kernel.msgmax";
+    let problem = format!("the message is longer than {name} allows, {} bytes", sysctl::in_words(name));
+    Error::new(ErrorKind::NoRoom, address, problem).hint(Hint::Sysctl(name))
+}
+
 /// A queue, and a buffer for its messages.
 #[derive(Debug)]
-pub struct Queue {
+pub(super) struct Queue {
     id: i32,
     address: String,
     msgmax: usize,
@@ -43,16 +54,15 @@ const BUFFER: usize = 64 * 1024;
 
 impl Queue {
     /// msgget(2). See [`super::Queue::open`].
-    pub fn open(address: &SysV, create: Option<&Create>) -> Result<Self> {
+    pub(super) fn open(address: &SysV, create: Option<&Create>) -> Result<Self> {
         if create.is_some_and(|create| create.max_messages.is_some() || create.message_size.is_some()) {
-            let what = "a System V queue has the limits kernel.msgmax and kernel.msgmnb";
-            return Err(
-                Error::new(ErrorKind::Usage, address, what).mend("set them with sysctl, or use a POSIX queue, /name")
-            );
+            let problem = "a System V queue has the limits kernel.msgmax and kernel.msgmnb";
+            let advice = Hint::advice("set them with sysctl, or use a POSIX queue, /name");
+            return Err(Error::new(ErrorKind::Usage, address, problem).hint(advice));
         }
         let (id, new) = find_or_create(address, create)?;
         let stat = stat(id).map_err(|errno| Error::stale(address, errno))?;
-        let msgmax = limits::number("kernel.msgmax").unwrap_or(8192);
+        let msgmax = msgmax();
         Ok(Queue {
             id,
             address: address.to_string(),
@@ -63,8 +73,12 @@ impl Queue {
         })
     }
 
+    pub(super) fn label(&self) -> &str {
+        &self.address
+    }
+
     /// The identifier, which `private:` queues are found by.
-    pub fn id(&self) -> i32 {
+    pub(super) fn id(&self) -> i32 {
         self.id
     }
 
@@ -79,7 +93,7 @@ impl Queue {
     /// The limits may have been changed since.
     fn look_at_limits(&mut self) -> Result<()> {
         let stat = stat(self.id).map_err(|_| Error::errno(&self.address, Errno::EIDRM))?;
-        self.msgmax = limits::number("kernel.msgmax").unwrap_or(8192);
+        self.msgmax = msgmax();
         self.capacity = usize::try_from(stat.msg_qbytes).unwrap_or(usize::MAX);
         Ok(())
     }
@@ -96,38 +110,35 @@ impl Queue {
     /// The identifier was good when it was opened; EINVAL has two meanings.
     fn failed(&self, errno: Errno) -> Error {
         match errno {
-            Errno::EINVAL if stat(self.id).is_ok() => self.longer_than_msgmax(),
+            Errno::EINVAL if stat(self.id).is_ok() => longer_than_msgmax(&self.address),
             Errno::EINVAL => Error::errno(&self.address, Errno::EIDRM),
             errno => Error::errno(&self.address, errno),
         }
     }
 
-    fn longer_than_msgmax(&self) -> Error {
-        let name = "kernel.msgmax";
-        let what = format!("the message is longer than {name} allows, {} bytes", limits::shown(name));
-        Error::new(ErrorKind::NoRoom, &self.address, what).mend(limits::raise(name))
-    }
-
-    pub(super) fn send(&mut self, message: &[u8], kind: i64, patience: &mut Patience) -> Result<()> {
+    pub(super) fn send(&mut self, message: &[u8], kind: i64, wait: &mut Wait) -> Result<()> {
+        if kind < 1 {
+            return Err(Error::new(ErrorKind::Usage, &self.address, "a type is a number from 1 on"));
+        }
         if message.len() > self.largest() {
             self.look_at_limits()?;
         }
         if message.len() > self.largest() {
             if message.len() > self.msgmax {
-                return Err(self.longer_than_msgmax());
+                return Err(longer_than_msgmax(&self.address));
             }
             let what = format!("the message is longer than this queue's msg_qbytes, {} bytes", self.capacity);
             return Err(Error::new(ErrorKind::NoRoom, &self.address, what)
-                .mend("make the queue anew after sysctl kernel.msgmnb=N"));
+                .hint(Hint::advice("make the queue anew after sysctl kernel.msgmnb=N")));
         }
         if message.len() > self.buffer.room() {
             self.buffer = Buffer::new(self.largest());
         }
         self.buffer.set(kind, message);
-        self.wait(FULL, patience, |queue, flags| queue.buffer.send(queue.id, flags))
+        self.wait(FULL, wait, |queue, flags| queue.buffer.send(queue.id, flags))
     }
 
-    pub(super) fn receive(&mut self, select: Select, patience: &mut Patience) -> Result<(&[u8], i64)> {
+    pub(super) fn receive(&mut self, select: Select, wait: &mut Wait) -> Result<(&[u8], i64)> {
         let (kind, flags) = match select {
             Select::First => (0, 0),
             Select::Type(kind) => (kind, 0),
@@ -139,61 +150,52 @@ impl Queue {
             match queue.buffer.receive(queue.id, kind, flags | wait) {
                 // Sent when msgmax was larger than it is now: the message stays.
                 Err(Errno::E2BIG) => queue.buffer = Buffer::new(queue.buffer.room().max(8) * 2),
-                Err(Errno::ENOSYS) => return Err(Errno::ENOSYS),
                 other => return other,
             }
         };
         if flags == MSG_COPY {
-            self.wait_for_copy(patience, receive)?
+            self.wait_for_copy(wait, receive)?
         } else {
-            self.wait(EMPTY, patience, receive)?
+            self.wait(EMPTY, wait, receive)?
         };
         Ok((self.buffer.text(), self.buffer.kind()))
     }
 
-    /// Call until it is done, the patience ends or the queue is removed, which
+    /// Call until it is done, the wait is over or the queue is removed, which
     /// the kernel tells at once.
     fn wait(
         &mut self,
-        busy: &str,
-        patience: &mut Patience,
+        blocked_on: &str,
+        wait: &mut Wait,
         mut call: impl FnMut(&mut Queue, c_int) -> nix::Result<()>,
     ) -> Result<()> {
         let would_wait = |errno| matches!(errno, Errno::EAGAIN | Errno::ENOMSG);
-        let tried = patience.try_first(would_wait, || call(self, libc::IPC_NOWAIT));
+        let tried = wait.try_first(would_wait, || call(self, libc::IPC_NOWAIT));
         if tried.map_err(|errno| self.failed(errno))?.is_some() {
             return Ok(());
         }
         let object = self.address.clone();
-        patience.block(&object, busy, || call(self, 0))?.map_err(|errno| self.failed(errno))
+        wait.block(&object, blocked_on, || call(self, 0))?.map_err(|errno| self.failed(errno))
     }
 
-    /// The kernel copies only without waiting, so look in growing steps.
+    /// The kernel copies only without waiting, so look in growing intervals.
     fn wait_for_copy(
         &mut self,
-        patience: &mut Patience,
+        wait: &mut Wait,
         mut call: impl FnMut(&mut Queue, c_int) -> nix::Result<()>,
     ) -> Result<()> {
-        let mut steps: Option<Steps> = None;
+        let mut backoff = Backoff::new();
         loop {
             match call(self, libc::IPC_NOWAIT) {
                 Err(Errno::ENOMSG | Errno::EINTR) => {}
                 Err(Errno::ENOSYS) => {
                     return Err(Error::new(ErrorKind::Failure, &self.address, "this kernel cannot copy messages")
-                        .mend("it lacks CONFIG_CHECKPOINT_RESTORE"));
+                        .hint(Hint::advice("it lacks CONFIG_CHECKPOINT_RESTORE")));
                 }
                 other => return other.map_err(|errno| self.failed(errno)),
             }
-            match &mut steps {
-                None => {
-                    patience.begin(&self.address, EMPTY)?;
-                    steps = Some(Steps::new());
-                }
-                Some(steps) => {
-                    patience.check(&self.address, EMPTY)?;
-                    steps.sleep(&patience.deadline());
-                }
-            }
+            wait.proceed(&self.address, EMPTY)?;
+            backoff.sleep(&wait.deadline());
         }
     }
 }
@@ -203,9 +205,9 @@ fn find_or_create(address: &SysV, create: Option<&Create>) -> Result<(i32, bool)
     address.find_or_create(create.exclusive, create.mode, sys::msg::get, |errno| match errno {
         Errno::ENOSPC => {
             let name = "kernel.msgmni";
-            let limit = limits::shown(name);
+            let limit = sysctl::in_words(name);
             let what = format!("there are as many queues as {name} allows, {limit}; no disk is full");
-            Error::new(ErrorKind::NoRoom, address, what).mend(limits::raise(name))
+            Error::new(ErrorKind::NoRoom, address, what).hint(Hint::Sysctl(name))
         }
         errno => Error::errno(address, errno),
     })

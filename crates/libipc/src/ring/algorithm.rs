@@ -1,5 +1,5 @@
 //! The algorithm of a ring, generic over its memory: in a mapping, it is what
-//! the tools run; over loom's atomics, tests/model checks this very code.
+//! the tools run; over loom's atomics, tests/model.rs checks this very code.
 //!
 //! Positions count bytes, never go back and wrap around. The writer announces
 //! how far it may write (LIMIT) before it does, so that what is older than
@@ -8,28 +8,11 @@
 //!
 //! Every index is loaded once into a local and checked before it is used.
 
-use std::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use super::layout::{CONSUMED, HEAD, LIMIT, Owner, READ, START, STREAM, Stream, WAITING, WRITTEN, owner, position};
-
-/// Words in memory that others share, by their offset.
-pub(super) trait Memory {
-    fn load(&self, at: usize, order: Ordering) -> u64;
-    fn store(&self, at: usize, value: u64, order: Ordering);
-    /// Compare and exchange, with the order on success; whether it was done.
-    fn exchange(&self, at: usize, from: u64, to: u64, order: Ordering) -> bool;
-    fn load32(&self, at: usize, order: Ordering) -> u32;
-    fn store32(&self, at: usize, value: u32, order: Ordering);
-    /// Add 1, wrapping.
-    fn increment32(&self, at: usize, order: Ordering);
-    /// A fence of sequential consistency.
-    fn fence(&self);
-    /// Sleep while the word is `expected`, at most this long.
-    fn sleep(&self, at: usize, expected: u32, timeout: Duration);
-    /// Wake all who sleep on the word.
-    fn wake(&self, at: usize);
-}
+use crate::shared::memory::Memory;
 
 /// An index or state that cannot be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +20,7 @@ pub(super) struct Corrupt(pub(super) &'static str);
 
 /// What a reader finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum Available {
     /// So many bytes from its position on were written; of a stream that
     /// overwrites, perhaps more than there are still.
     Bytes(u64),
@@ -60,7 +43,7 @@ pub(super) struct Slowest {
 
 /// Where a writer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct WriterPosition {
     /// The end of what is committed.
     pub(super) head: u64,
     /// Anything before may have been written over, by a writer that died too.
@@ -84,7 +67,7 @@ pub(super) fn before(a: u64, b: u64) -> bool {
 
 impl<M: Memory> Ring<M> {
     pub(super) fn stream(&self) -> Result<Stream, Corrupt> {
-        // Acquire: START, and the last HEAD, of the stream that it tells of; from `begin` and `end`.
+        // Acquire: START, and the last HEAD, of the stream that it tells of; from `begin` and `mark`.
         Stream::decode(self.memory.load(STREAM, Acquire)).ok_or(Corrupt("no such state of a stream"))
     }
 
@@ -134,17 +117,17 @@ impl<M: Memory> Ring<M> {
     }
 
     /// Where the last writer stopped.
-    pub(super) fn place(&self) -> Result<Place, Corrupt> {
-        let place = Place { head: self.memory.load(HEAD, Acquire), touched: self.memory.load(LIMIT, Relaxed) };
-        let sane = place.touched.wrapping_sub(place.head) <= self.capacity;
-        sane.then_some(place).ok_or(Corrupt("its positions cannot be"))
+    pub(super) fn writer_position(&self) -> Result<WriterPosition, Corrupt> {
+        let at = WriterPosition { head: self.memory.load(HEAD, Acquire), touched: self.memory.load(LIMIT, Relaxed) };
+        let sane = at.touched.wrapping_sub(at.head) <= self.capacity;
+        sane.then_some(at).ok_or(Corrupt("its positions cannot be"))
     }
 
     /// Ask for room for `want` bytes behind the head, of which fewer than `least`
     /// are of no use: how many may be written now. With `overwrite` nobody is
     /// asked.
-    pub(super) fn announce(&self, place: Place, want: u64, least: u64, overwrite: bool) -> Result<u64, Corrupt> {
-        let Place { head, touched } = place;
+    pub(super) fn announce(&self, at: WriterPosition, want: u64, least: u64, overwrite: bool) -> Result<u64, Corrupt> {
+        let WriterPosition { head, touched } = at;
         let want = if overwrite { want.min(self.capacity) } else { self.room(head)?.min(want) };
         if want < least {
             return Ok(0);
@@ -160,16 +143,16 @@ impl<M: Memory> Ring<M> {
         if overwrite { Ok(want) } else { Ok(self.room(head)?.min(want)) }
     }
 
-    /// `len` bytes behind the head are where they belong; the new place.
-    pub(super) fn commit(&self, place: Place, len: u64) -> Place {
-        let head = place.head.wrapping_add(len);
+    /// `len` bytes behind the head are where they belong; the new position.
+    pub(super) fn commit(&self, at: WriterPosition, len: u64) -> WriterPosition {
+        let head = at.head.wrapping_add(len);
         // What was announced and not used has not been written over.
-        let touched = if before(place.touched, head) { head } else { place.touched };
-        // Release: the bytes; for Acquire in `look`.
+        let touched = if before(at.touched, head) { head } else { at.touched };
+        // Release: the bytes; for Acquire in `available`.
         self.memory.store(HEAD, head, Release);
         self.memory.store(LIMIT, touched, Release);
         self.notify(WRITTEN);
-        Place { head, touched }
+        WriterPosition { head, touched }
     }
 
     /// Begin a stream at `head`. No reader joins meanwhile, and each has read all
@@ -192,7 +175,7 @@ impl<M: Memory> Ring<M> {
 
     /// Mark the end of a stream, or that it goes on after all.
     pub(super) fn mark(&self, stream: Stream) {
-        // Release: the last HEAD, for `look`.
+        // Release: the last HEAD, for `available`.
         self.memory.store(STREAM, stream.encode(), Release);
         self.rouse(WRITTEN);
     }
@@ -220,21 +203,21 @@ impl<M: Memory> Ring<M> {
     }
 
     /// What there is for a reader at `position` of this generation.
-    pub(super) fn look(&self, position: u64, generation: u32) -> Result<Look, Corrupt> {
+    pub(super) fn available(&self, position: u64, generation: u32) -> Result<Available, Corrupt> {
         let first = self.stream()?;
         // Acquire: the bytes, from `commit`; and the word of the stream that
         // they belong to, from `begin`, for the second look at it.
         let head = self.memory.load(HEAD, Acquire);
         let now = self.stream()?;
         if now.generation != generation {
-            return Ok(Look::Next(now));
+            return Ok(Available::Next(now));
         }
         let lag = head.wrapping_sub(position);
         let most = if now.overwrite { u64::MAX / 2 } else { self.capacity };
         match lag {
-            0 if first.ended && first.generation == generation => Ok(Look::Ended),
-            0 => Ok(Look::Nothing),
-            lag if lag <= most => Ok(Look::Bytes(lag)),
+            0 if first.ended && first.generation == generation => Ok(Available::Ended),
+            0 => Ok(Available::Nothing),
+            lag if lag <= most => Ok(Available::Bytes(lag)),
             _ => Err(Corrupt("its positions cannot be")),
         }
     }
@@ -312,6 +295,7 @@ mod tests {
     use super::*;
     use std::cell::{Cell, RefCell};
     use std::collections::BTreeMap;
+    use std::sync::atomic::Ordering;
 
     /// Memory of a process that is killed after so many stores.
     struct Mortal {
@@ -367,12 +351,12 @@ mod tests {
             assert!(is_last || is_next, "{stores}: {now:?} {start}");
             assert!(stores < 5 || now == next, "{now:?}");
             // Who saw the last one until now hears whether it had an end.
-            let told = ring.look(HEAD_NOW, 1).unwrap();
-            assert!(stores == 0 || told == Look::Next(Stream { died_before: !ended, ..now }), "{told:?}");
+            let told = ring.available(HEAD_NOW, 1).unwrap();
+            assert!(stores == 0 || told == Available::Next(Stream { died_before: !ended, ..now }), "{told:?}");
             // What of it a new reader finds was not written over.
             let oldest = ring.oldest();
             assert_eq!(oldest, if start == BEGAN { BEGAN.max(HEAD_NOW + 2 - ring.capacity) } else { HEAD_NOW });
-            ring.place().unwrap();
+            ring.writer_position().unwrap();
             ring.slowest(HEAD_NOW).unwrap();
         }
     }

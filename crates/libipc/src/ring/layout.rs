@@ -3,7 +3,7 @@
 //! All numbers are in the machine's own order of bytes; on another the version
 //! is one that nobody knows.
 
-pub(super) use crate::shm::posix::RING_MAGIC as MAGIC;
+pub(super) use crate::fs::kind::RING_MAGIC as MAGIC;
 
 /// The only version so far.
 pub(super) const VERSION: u32 = 1;
@@ -26,7 +26,7 @@ pub(super) const STREAM: usize = 88;
 /// A number that is raised to wake who waits for bytes; the word after it is
 /// not 0 if somebody may.
 pub(super) const WRITTEN: usize = 128;
-/// The same for who waits for room.
+/// A number and a flag of this kind for who waits for room.
 pub(super) const READ: usize = 192;
 /// From a number to wake by to its flag.
 pub(super) const WAITING: usize = 4;
@@ -60,22 +60,22 @@ pub(super) fn name(slot: usize) -> impl Iterator<Item = usize> {
 
 /// The bytes that are locked, far behind the content of any object.
 pub(super) mod lock {
-    use crate::ofd::Bytes;
+    use crate::fs::byte_lock::Range;
 
     const BASE: i64 = 1 << 62;
     /// Held by the writer; shared by writers of `--many`.
-    pub(in crate::ring) const WRITER: Bytes = Bytes::at(BASE);
+    pub(in crate::ring) const WRITER: Range = Range::at(BASE);
     /// Held by one of many writers while it appends.
-    pub(in crate::ring) const APPEND: Bytes = Bytes::at(BASE + 1);
+    pub(in crate::ring) const APPEND: Range = Range::at(BASE + 1);
     /// Held while slots are given out and while a stream begins.
-    pub(in crate::ring) const SLOTS: Bytes = Bytes::at(BASE + 2);
+    pub(in crate::ring) const SLOTS: Range = Range::at(BASE + 2);
     /// What is before, and after, the writer's.
-    pub(in crate::ring) const BUT_WRITER: [Bytes; 2] =
-        [Bytes { start: 0, len: BASE }, Bytes { start: BASE + 1, len: 0 }];
+    pub(in crate::ring) const BUT_WRITER: [Range; 2] =
+        [Range { start: 0, len: BASE }, Range { start: BASE + 1, len: 0 }];
 
     /// Held by the reader in a slot.
-    pub(in crate::ring) fn reader(slot: usize) -> Bytes {
-        Bytes::at(BASE + 16 + slot as i64)
+    pub(in crate::ring) fn reader(slot: usize) -> Range {
+        Range::at(BASE + 16 + slot as i64)
     }
 }
 
@@ -127,7 +127,7 @@ pub(super) enum Owner {
     Free,
     /// A reader of this generation, which holds the slot's lock or is dead.
     Anonymous(u32),
-    /// The same, which keeps the slot while it is away.
+    /// A reader of this generation with a name, which keeps the slot while it is away.
     Named(u32),
 }
 

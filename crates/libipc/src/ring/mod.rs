@@ -6,50 +6,55 @@
 //! | [`Writer`] | makes the ring, copies into it or appends records, marks the end |
 //! | [`Reader`] | takes a slot, copies out of it, keeps its position |
 //! | [`Status`] | what there is, for whoever may read the object |
-//! | [`close`], [`forget`] | the end of a stream of many writers, of a reader's name |
+//! | [`end`], [`forget`] | the end of a stream of many writers, of a reader's name |
+//! | [`remove`] | unlink(2) |
 //!
 //! The object's layout is in ipcutils-ring(5). Nobody's death leaves it
 //! unusable: who lives is told by locks that the kernel holds, and what was
 //! committed by one store.
+//!
+//! | layer | modules |
+//! | --- | --- |
+//! | the two ends | `writer`, `reader`, `status` |
+//! | what they share | `slots`, `waiting`, over `handle`, the open object |
+//! | the protocol | `algorithm`, generic over its memory; `layout` |
+//! | its proofs | `tests/model` and `tests/exhaustive` (loom), `tests/mutation` |
 
 mod algorithm;
-mod begin;
-#[cfg(test)]
-mod complete;
-mod fill;
-#[cfg(test)]
-mod fuzz;
 mod handle;
 mod layout;
-mod mapped;
-#[cfg(test)]
-mod model;
-mod pass;
+mod options;
 mod reader;
 mod slots;
 mod status;
+#[cfg(test)]
+mod tests;
+mod waiting;
 mod writer;
 
-pub use reader::{From, Read, Reader};
+pub use options::{OnUnfinished, ReadOptions, StartAt, WriteOptions};
+pub use reader::Reader;
 pub use slots::forget;
-pub use status::{Attached, Condition, Status};
-pub use writer::{Begin, Write, Writer, close};
+pub use status::{ReaderStatus, Status, StreamState};
+pub use writer::{Writer, end};
 
-use crate::address::Address;
-use crate::entry::Entry;
-use crate::error::{Error, ErrorKind, Result};
-use crate::shm;
+use crate::base::address::{Address, Kind};
+use crate::base::error::Result;
+use crate::fs::kind::check_kind;
 
 /// The smallest ring that is made, in bytes: a page.
 pub const SMALLEST: u64 = 4096;
 /// The longest name of a reader in bytes.
 pub const LONGEST_NAME: usize = layout::LONGEST_NAME;
 
-/// The name behind a ring's address.
-fn entry(address: &Address) -> Result<Entry> {
-    if let Address::SysV(sysv) = address {
-        let what = "a ring is /name or file:PATH, never a System V object";
-        return Err(Error::new(ErrorKind::Usage, sysv, what));
-    }
-    shm::entry(address)
+/// Remove a ring. Both ends keep the one that they have, and notice within a
+/// second.
+///
+/// # Errors
+/// [`Missing`](crate::ErrorKind::Missing), [`Denied`](crate::ErrorKind::Denied);
+/// [`Unexpected`](crate::ErrorKind::Unexpected) for what is no ring.
+pub fn remove(address: &Address) -> Result<()> {
+    let entry = handle::entry(address)?;
+    check_kind(&entry, Kind::Ring)?;
+    entry.remove()
 }

@@ -5,39 +5,113 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use super::algorithm::Memory;
-use super::handle::Handle;
-use super::layout::{HEAD, LONGEST_NAME, Owner, START, lock, name};
-use super::reader::From;
-use crate::address::Address;
-use crate::entry::Access;
-use crate::error::{Error, ErrorKind, Result};
-use crate::ofd::Hold;
-use crate::text::printable;
-use crate::wait::Patience;
+use super::handle::{Handle, LONGEST_SLEEP};
+use super::layout::{CONSUMED, HEAD, LONGEST_NAME, Owner, START, lock, name, position};
+use super::options::StartAt;
+use crate::base::address::Address;
+use crate::base::error::{Error, ErrorKind, Hint, Result};
+use crate::base::text::printable;
+use crate::base::wait::{Timeout, Wait};
+use crate::fs::byte_lock::LockMode;
+use crate::fs::entry::Access;
+use crate::shared::memory::Memory;
 
-/// A name that a reader may have.
+/// A name that a reader of the ring at this address may have.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`]
-pub(super) fn check_name(handle: &Handle, reader: &[u8]) -> Result<()> {
-    let longest = LONGEST_NAME;
-    if reader.is_empty() || reader.len() > longest || reader.contains(&0) {
-        let what = format!("the name of a reader has 1 to {longest} bytes");
-        return Err(Error::new(ErrorKind::Usage, handle.shown(), what));
+pub(super) fn check_name(address: &Address, reader: &OsStr) -> Result<()> {
+    let (longest, bytes) = (LONGEST_NAME, reader.as_bytes());
+    if bytes.is_empty() || bytes.len() > longest || bytes.contains(&0) {
+        let problem = format!("the name of a reader has 1 to {longest} bytes");
+        return Err(Error::new(ErrorKind::Usage, address, problem));
     }
     Ok(())
 }
 
-/// The table, of which the lock is held.
+/// The table of an open ring. Methods that change it, or rely on it, say so: they
+/// are for [`Slots::with_lock`].
+#[derive(Clone, Copy)]
 pub(super) struct Slots<'a>(pub(super) &'a Handle);
 
 impl Slots<'_> {
+    /// Do something while no other reader joins or leaves its name, and no
+    /// stream begins. Everybody holds this lock for an instant.
+    pub(super) fn with_lock<T>(&self, wait: &mut Wait, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.0.lock_for_an_instant(lock::SLOTS, "its table of readers is locked", wait)?;
+        let done = work();
+        self.0.unlock(lock::SLOTS);
+        done
+    }
+
+    /// Do something with the table locked, within a step of a wait; None if the
+    /// lock could not be had.
+    pub(super) fn with_lock_now<T>(&self, work: impl FnOnce() -> Result<Option<T>>) -> Result<Option<T>> {
+        match self.with_lock(&mut Wait::new(Timeout::After(LONGEST_SLEEP)), work) {
+            Err(error) if error.kind == ErrorKind::TimedOut => Ok(None),
+            other => other,
+        }
+    }
+
+    /// The name in a slot; empty for one that has none.
+    pub(super) fn name(&self, slot: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(LONGEST_NAME);
+        for at in name(slot) {
+            // Before it `owner` was loaded with Acquire.
+            bytes.extend_from_slice(&self.0.ring.memory.load(at, Relaxed).to_ne_bytes());
+        }
+        let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        bytes.truncate(end);
+        bytes
+    }
+
+    /// Bytes that were committed and not read by a reader; more than the
+    /// capacity where it was overrun.
+    pub(super) fn lag(&self, slot: usize) -> u64 {
+        let memory = &self.0.ring.memory;
+        memory.load(HEAD, Relaxed).wrapping_sub(memory.load(position(slot), Relaxed))
+    }
+
+    // With the table locked.
+
+    /// Look after the slot of a dead reader, if it is one: an anonymous one's is
+    /// freed, a name stays where it is. None if the reader lives. Who takes the slot
+    /// finds it locked by a reader alone.
+    pub(super) fn sweep(&self, slot: usize) -> Result<Option<Owner>> {
+        if !self.0.try_lock(LockMode::Exclusive, lock::reader(slot))? {
+            return Ok(None);
+        }
+        // Looked at under the lock: it may be another reader by now, or none.
+        let owner = self.0.owner(slot);
+        if let Ok(Owner::Anonymous(_)) = owner {
+            self.free(slot);
+        }
+        // It died on its way to its place; where the writer waits for nobody, it
+        // was overrun, and is to hear of that.
+        if let Ok(Owner::Named(_)) = owner
+            && self.lag(slot) > self.0.ring.capacity
+            && self.0.ring.stream().is_ok_and(|stream| !stream.overwrite)
+        {
+            self.0.ring.consume(slot, self.0.ring.oldest());
+        }
+        self.0.unlock(lock::reader(slot));
+        owner.map(Some)
+    }
+
+    /// Free a slot; its lock is held.
+    pub(super) fn free(&self, slot: usize) {
+        let ring = &self.0.ring;
+        // A reader that is far behind, or never got to its place, has read
+        // nothing that nobody else has.
+        let at = if self.lag(slot) > ring.capacity { CONSUMED } else { position(slot) };
+        ring.leave(slot, ring.memory.load(at, Relaxed));
+    }
+
     /// The slot of a name.
-    pub(super) fn find(&self, reader: &[u8]) -> Result<Option<(usize, Owner)>> {
+    pub(super) fn find(&self, reader: &OsStr) -> Result<Option<(usize, Owner)>> {
         for slot in 0..self.0.ring.slots {
             let who = self.0.owner(slot)?;
-            if matches!(who, Owner::Named(_)) && self.0.reader_name(slot) == reader {
+            if matches!(who, Owner::Named(_)) && self.name(slot) == reader.as_bytes() {
                 return Ok(Some((slot, who)));
             }
         }
@@ -45,12 +119,12 @@ impl Slots<'_> {
     }
 
     /// Lock the slot of a name, which nobody reads as.
-    pub(super) fn lock(&self, slot: usize, reader: &[u8]) -> Result<()> {
-        if self.0.try_lock(Hold::Exclusive, lock::reader(slot))? {
+    pub(super) fn lock_name(&self, slot: usize, reader: &OsStr) -> Result<()> {
+        if self.0.try_lock(LockMode::Exclusive, lock::reader(slot))? {
             return Ok(());
         }
-        let what = format!("is being read as {}", printable(OsStr::from_bytes(reader)));
-        Err(Error::new(ErrorKind::Busy, self.0.shown(), what))
+        let problem = format!("is being read as {}", printable(reader));
+        Err(Error::new(ErrorKind::Busy, self.0.label(), problem))
     }
 
     /// Lock a slot that is free, or whose reader is dead.
@@ -58,24 +132,23 @@ impl Slots<'_> {
         for sweep in [false, true] {
             for slot in 0..self.0.ring.slots {
                 match self.0.owner(slot)? {
-                    Owner::Anonymous(_) if sweep => drop(self.0.sweep(slot)?),
+                    Owner::Anonymous(_) if sweep => drop(self.sweep(slot)?),
                     _ => {}
                 }
                 // Who has just left may hold its lock for an instant.
-                if self.0.owner(slot)? == Owner::Free && self.0.try_lock(Hold::Exclusive, lock::reader(slot))? {
+                if self.0.owner(slot)? == Owner::Free && self.0.try_lock(LockMode::Exclusive, lock::reader(slot))? {
                     return Ok(slot);
                 }
             }
         }
-        let what = format!("has {} readers, and no slot for another", self.0.ring.slots);
-        Err(Error::new(ErrorKind::NoRoom, self.0.shown(), what)
-            .mend("ringcat --status lists them, --forget NAME gives one up that is away"))
+        let problem = format!("has {} readers, and no slot for another", self.0.ring.slots);
+        Err(Error::new(ErrorKind::NoRoom, self.0.label(), problem).hint(Hint::ReadersFull))
     }
 
     /// Write a name into a slot that is locked and free.
-    pub(super) fn set_name(&self, slot: usize, reader: &[u8]) {
-        let mut padded = [0; LONGEST_NAME];
-        padded[..reader.len()].copy_from_slice(reader);
+    pub(super) fn set_name(&self, slot: usize, reader: &OsStr) {
+        let (mut padded, bytes) = ([0; LONGEST_NAME], reader.as_bytes());
+        padded[..bytes.len()].copy_from_slice(bytes);
         for (at, bytes) in name(slot).zip(padded.as_chunks().0) {
             // `join` stores the owner after it, with Release.
             self.0.ring.memory.store(at, u64::from_ne_bytes(*bytes), Relaxed);
@@ -83,13 +156,17 @@ impl Slots<'_> {
     }
 
     /// The position to begin at; None for the oldest.
-    pub(super) fn begin(&self, from: From) -> Result<Option<u64>> {
+    pub(super) fn start_position(&self, start_at: StartAt) -> Result<Option<u64>> {
         let ring = &self.0.ring;
         let head = ring.memory.load(HEAD, Acquire);
-        let From::Position(wanted) = from else { return Ok((from == From::Newest).then_some(head)) };
+        let wanted = match start_at {
+            StartAt::Oldest => return Ok(None),
+            StartAt::Newest => return Ok(Some(head)),
+            StartAt::Position(wanted) => wanted,
+        };
         let start = ring.memory.load(START, Relaxed);
         let (written, oldest) = (head.wrapping_sub(start), ring.oldest().wrapping_sub(start));
-        let failure = |what| Err(Error::new(ErrorKind::Failure, self.0.shown(), what));
+        let failure = |problem| Err(Error::new(ErrorKind::Failure, self.0.label(), problem));
         if wanted > written {
             return failure(format!("position {wanted} is past the end, {written} bytes were committed"));
         }
@@ -101,8 +178,8 @@ impl Slots<'_> {
 
     /// The error of a position of the stream that was written over.
     pub(super) fn gone(&self, wanted: u64, oldest: u64) -> Error {
-        let what = format!("position {wanted} is no longer there, the oldest is {oldest}");
-        Error::new(ErrorKind::Failure, self.0.shown(), what)
+        let problem = format!("position {wanted} is no longer there, the oldest is {oldest}");
+        Error::new(ErrorKind::Failure, self.0.label(), problem)
     }
 }
 
@@ -110,18 +187,18 @@ impl Slots<'_> {
 ///
 /// # Errors
 /// [`ErrorKind::Missing`] if there is no such name; [`ErrorKind::Busy`] while it
-/// is read as.
-pub fn forget(address: &Address, reader: &OsStr, patience: &mut Patience) -> Result<()> {
-    let handle = Handle::open(super::entry(address)?, Access::Write)?;
-    check_name(&handle, reader.as_bytes())?;
+/// is read as; [`ErrorKind::Usage`] for what is no name.
+pub fn forget(address: &Address, reader: &OsStr, wait: &mut Wait) -> Result<()> {
+    check_name(address, reader)?;
+    let handle = Handle::open(address, Access::Write)?;
     let slots = Slots(&handle);
-    handle.with_slots(patience, || {
-        let Some((slot, _)) = slots.find(reader.as_bytes())? else {
-            let what = format!("has no reader of the name {}", printable(reader));
-            return Err(Error::new(ErrorKind::Missing, handle.shown(), what));
+    slots.with_lock(wait, || {
+        let Some((slot, _)) = slots.find(reader)? else {
+            let problem = format!("has no reader of the name {}", printable(reader));
+            return Err(Error::new(ErrorKind::Missing, handle.label(), problem));
         };
-        slots.lock(slot, reader.as_bytes())?;
-        handle.free(slot);
+        slots.lock_name(slot, reader)?;
+        slots.free(slot);
         handle.unlock(lock::reader(slot));
         Ok(())
     })

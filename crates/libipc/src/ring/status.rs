@@ -4,17 +4,19 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use super::algorithm::Memory;
+use super::algorithm::before;
 use super::handle::Handle;
 use super::layout::{HEAD, Owner, START, lock, position};
-use crate::address::Address;
-use crate::entry::Access;
-use crate::error::Result;
-use crate::ofd::Bytes;
+use super::slots::Slots;
+use crate::base::address::Address;
+use crate::base::error::Result;
+use crate::fs::byte_lock::Range;
+use crate::fs::entry::Access;
+use crate::shared::memory::Memory;
 
 /// The state of a ring's present stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
+pub enum StreamState {
     /// It has a writer.
     Live,
     /// It has no writer and no end, and waits for one of many writers.
@@ -25,21 +27,21 @@ pub enum Condition {
     Died,
 }
 
-impl Condition {
+impl StreamState {
     /// In a word.
     pub fn as_str(self) -> &'static str {
         match self {
-            Condition::Live => "live",
-            Condition::Open => "open",
-            Condition::Ended => "ended",
-            Condition::Died => "died",
+            StreamState::Live => "live",
+            StreamState::Open => "open",
+            StreamState::Ended => "ended",
+            StreamState::Died => "died",
         }
     }
 }
 
 /// A reader of a ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attached {
+pub struct ReaderStatus {
     /// The name that keeps its position.
     pub name: Option<OsString>,
     /// Whether there is such a process now; a name may be away.
@@ -59,7 +61,7 @@ pub struct Status {
     /// 1 for its first stream, and so on.
     pub generation: u32,
     /// Its writer.
-    pub writer: Condition,
+    pub writer: StreamState,
     /// Whether any number of writers append to it.
     pub many: bool,
     /// Whether its writer waits for no reader.
@@ -71,7 +73,7 @@ pub struct Status {
     /// Bytes that went through the ring since it was made.
     pub total: u64,
     /// Its readers, but for dead ones without a name.
-    pub readers: Vec<Attached>,
+    pub readers: Vec<ReaderStatus>,
     /// Whether nobody has to do with it any more: its writer died, no process
     /// uses it, and no name waits.
     pub orphan: bool,
@@ -85,37 +87,37 @@ impl Status {
         slowest.unwrap_or(self.position.wrapping_sub(self.oldest)).min(self.capacity)
     }
 
-    /// Look at a ring; read permission is enough.
+    /// Available at a ring; read permission is enough.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Unexpected`] if it is no ring, or corrupt.
-    pub fn of(address: &Address) -> Result<Self> {
-        let handle = Handle::open(super::entry(address)?, Access::Look)?;
+    pub fn inspect(address: &Address) -> Result<Self> {
+        let handle = Handle::open(address, Access::Inspect)?;
         let ring = &handle.ring;
         // Before the stream's state: a writer lets go after it has stored that.
         let held = handle.is_held(lock::WRITER)?;
         let stream = handle.stream()?;
         let writer = match (stream.ended, stream.many) {
-            (true, _) => Condition::Ended,
-            (false, _) if held => Condition::Live,
-            (false, true) => Condition::Open,
-            (false, false) => Condition::Died,
+            (true, _) => StreamState::Ended,
+            (false, _) if held => StreamState::Live,
+            (false, true) => StreamState::Open,
+            (false, false) => StreamState::Died,
         };
         let start = ring.memory.load(START, Relaxed);
         let mut readers = Vec::new();
         for slot in 0..ring.slots {
             let owner = handle.owner(slot)?;
             let live = owner != Owner::Free && handle.is_held(lock::reader(slot))?;
-            let name = matches!(owner, Owner::Named(_)).then(|| OsString::from_vec(handle.reader_name(slot)));
+            let name = matches!(owner, Owner::Named(_)).then(|| OsString::from_vec(Slots(&handle).name(slot)));
             if owner != Owner::Free && (live || name.is_some()) {
                 let at = ring.memory.load(position(slot), Relaxed);
                 // Who has not moved on to this stream has read none of it.
-                let read = if super::algorithm::before(at, start) { 0 } else { at.wrapping_sub(start) };
+                let read = if before(at, start) { 0 } else { at.wrapping_sub(start) };
                 let lag = ring.memory.load(HEAD, Relaxed).wrapping_sub(at);
-                readers.push(Attached { name, live, position: read, lag });
+                readers.push(ReaderStatus { name, live, position: read, lag });
             }
         }
-        let orphan = writer == Condition::Died && readers.is_empty() && !handle.is_held(Bytes::ALL)?;
+        let orphan = writer == StreamState::Died && readers.is_empty() && !handle.is_held(Range::ALL)?;
         // Loaded before the head: it is never after it.
         let oldest = ring.oldest().wrapping_sub(start);
         let position = ring.memory.load(HEAD, Acquire).wrapping_sub(start);

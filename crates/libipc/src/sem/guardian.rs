@@ -13,12 +13,12 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{chdir, close, getpid, pipe2, setsid};
 
-use super::Op;
-use super::posix::{BUSY, Semaphore};
-use crate::copy::{read, write_all};
-use crate::error::{Error, ErrorKind, Result};
+use super::ops::{Op, TOO_LITTLE};
+use super::posix::Semaphore;
+use crate::base::error::{Error, ErrorKind, Hint, Result};
+use crate::base::wait::Wait;
+use crate::fs::copy::{read_some, write_all};
 use crate::sys;
-use crate::wait::Patience;
 
 /// What ps(1) calls it.
 const NAME: &std::ffi::CStr = c"semop-guard";
@@ -31,21 +31,21 @@ const KINDS: [ErrorKind; 5] =
 /// executes until then. The process must have one thread.
 ///
 /// # Errors
-/// As of [`super::Semaphores::perform`]; [`ErrorKind::NoRoom`] where no process
+/// As of [`super::Semaphores::operate`]; [`ErrorKind::NoRoom`] where no process
 /// can be made, and then nothing has been taken.
-pub(super) fn hold(semaphore: &Semaphore, op: Op, patience: &mut Patience) -> Result<()> {
+pub(super) fn hold(semaphore: &Semaphore, op: Op, wait: &mut Wait) -> Result<()> {
     let failed = |errno| no_guardian(semaphore, errno);
     // Before there is anybody else, so that it can only mean us.
     let holder = sys::process::open(getpid().as_raw()).map_err(failed)?;
     let (answer, report) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
-    sys::process::apart(|| guard(semaphore, op, patience, &holder, &report)).map_err(failed)?;
+    sys::process::double_fork(|| guard(semaphore, op, wait, &holder, &report)).map_err(failed)?;
     // Ours alone: an end without a report is noticed.
     drop(report);
     let mut kind = [0];
-    match read(&answer, &mut kind) {
+    match read_some(&answer, &mut kind) {
         Ok(1) if kind == [0] => Ok(()),
         Ok(1) => Err(match KINDS.get(usize::from(kind[0]) - 1) {
-            Some(ErrorKind::Busy | ErrorKind::TimedOut) => patience.over(semaphore.shown(), BUSY),
+            Some(ErrorKind::Busy | ErrorKind::TimedOut) => wait.over(semaphore.label(), TOO_LITTLE),
             kind => semaphore.error(kind.copied().unwrap_or(ErrorKind::Failure)),
         }),
         _ => Err(semaphore.error(ErrorKind::Failure)),
@@ -55,14 +55,14 @@ pub(super) fn hold(semaphore: &Semaphore, op: Op, patience: &mut Patience) -> Re
 fn no_guardian(semaphore: &Semaphore, errno: Errno) -> Error {
     let what = format!("no process can be made that would give it back: {}", errno.desc());
     match errno {
-        Errno::EAGAIN => Error::new(ErrorKind::NoRoom, semaphore.shown(), what).mend("raise ulimit -u"),
-        Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE => Error::new(ErrorKind::NoRoom, semaphore.shown(), what),
-        _ => Error::new(ErrorKind::Failure, semaphore.shown(), what),
+        Errno::EAGAIN => Error::new(ErrorKind::NoRoom, semaphore.label(), what).hint(Hint::Ulimit('u')),
+        Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE => Error::new(ErrorKind::NoRoom, semaphore.label(), what),
+        _ => Error::new(ErrorKind::Failure, semaphore.label(), what),
     }
 }
 
 /// The life of the guardian.
-fn guard(semaphore: &Semaphore, op: Op, patience: &mut Patience, holder: &OwnedFd, report: &OwnedFd) {
+fn guard(semaphore: &Semaphore, op: Op, wait: &mut Wait, holder: &OwnedFd, report: &OwnedFd) {
     // What ends the holder's job, session or terminal is not to end us before
     // it. SIGBUS tells of lost memory.
     let mut mask = SigSet::all();
@@ -78,7 +78,7 @@ fn guard(semaphore: &Semaphore, op: Op, patience: &mut Patience, holder: &OwnedF
         Ok(false) => Ok(()),
         _ => Err(semaphore.error(ErrorKind::Failure)),
     };
-    let performed = semaphore.perform_while(op, patience, wanted);
+    let performed = semaphore.operate_while(op, wait, wanted);
     let kind = performed
         .err()
         .map_or(0, |error| KINDS.iter().position(|&kind| kind == error.kind).map_or(u8::MAX, |place| place as u8 + 1));
@@ -98,7 +98,7 @@ fn close_all_but(keep: &[RawFd]) {
     if open.is_empty() {
         open = (0..1024).collect(); // no /proc
     }
-    // Of what was used to list them the kernel says EBADF.
+    // The descriptor of the listing is closed by now: EBADF.
     for fd in open.into_iter().filter(|fd| !keep.contains(fd)) {
         let _ = close(fd);
     }

@@ -3,121 +3,85 @@
 //! | verb | POSIX | System V |
 //! | --- | --- | --- |
 //! | [`Semaphores::open`] | sem_open(3) | semget(2) |
-//! | [`Semaphores::perform`] | sem_wait(3), sem_post(3) | semop(2) |
-//! | [`Semaphores::hold`], undone when the process ends | a guardian, [`posix`] | SEM_UNDO |
+//! | [`Semaphores::operate`] | sem_wait(3), sem_post(3) | semop(2) |
+//! | [`Semaphores::operate_with_undo`] | a guardian process | SEM_UNDO |
 //! | [`Semaphores::states`] | sem_getvalue(3) | semctl(2) |
-//! | [`Semaphores::set`] | one by one | semctl(2), SETALL |
-//! | removal | [`posix::remove`] | [`sysv::remove`] |
+//! | [`Semaphores::set`] | one store | semctl(2), SETALL |
+//! | [`remove`] | sem_unlink(3) | semctl(2), IPC_RMID |
 
-use crate::address::{Address, PosixName};
-use crate::error::{Error, ErrorKind, Result};
-use crate::mode::Mode;
-use crate::wait::Patience;
+use crate::base::address::{Address, Kind, Name};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::wait::{Timeout, Wait};
 
 mod guardian;
-pub mod posix;
+mod ops;
+pub(crate) mod posix;
 pub mod sysv;
 
-/// One operation on one semaphore.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Op {
-    /// Which of the set.
-    pub element: u16,
-    /// What is added; 0 waits until the value is 0.
-    pub change: i16,
-}
-
-/// How to make semaphores that are absent.
-#[derive(Clone, Debug)]
-pub struct Create {
-    /// Their values.
-    pub values: Vec<u32>,
-    /// They must be absent.
-    pub exclusive: bool,
-    /// Permission bits before the umask; [`Mode::PRIVATE`] if left out.
-    pub mode: Option<Mode>,
-}
-
-/// What is known of one semaphore.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct State {
-    /// Its value.
-    pub value: u32,
-    /// How many wait for it to grow; of a POSIX one, those who were killed count.
-    pub waiting: u32,
-    /// How many wait for it to be zero; System V alone.
-    pub waiting_for_zero: Option<u32>,
-    /// The process that changed it last, or 0; System V alone.
-    pub last: Option<i32>,
-}
+pub use ops::{Create, Op, OpenOptions, Ops, State, check_values};
 
 /// A System V set, or the single POSIX semaphore.
 #[derive(Debug)]
-pub enum Semaphores {
-    /// sem_overview(7).
+pub struct Semaphores(Inner);
+
+#[derive(Debug)]
+enum Inner {
     Posix(Box<posix::Semaphore>),
-    /// sysvipc(7).
     SysV(sysv::Set),
 }
 
-/// Refuse, before anything is done, what no semaphore at this address can do.
-///
-/// # Errors
-/// [`ErrorKind::Usage`].
-pub fn check(address: &Address, values: &[u32], ops: &[Op]) -> Result<()> {
-    let usage = |what: String, mend: &str| Err(Error::new(ErrorKind::Usage, address, what).mend(mend));
-    let of = |limit| values.iter().find(|&&value| value > limit);
-    match address {
-        Address::File(_) => usage("no semaphore is a file".into(), "say /name, key:N, id:N or ftok:PATH[:PROJ]"),
-        Address::Posix(name) => {
-            name.clone().for_semaphore()?;
-            let cannot = match ops {
-                _ if values.len() > 1 => "is one value, and no set",
-                _ if ops.len() > 1 => "takes one OP at a time",
-                [Op { change: 0, .. }] => "cannot be waited for to be zero",
-                [Op { element: 1.., .. }] => "has one element, number 0",
-                [Op { change, .. }] if change.abs() != 1 => "is taken and given one at a time",
-                _ => "",
-            };
-            match of(posix::LARGEST) {
-                Some(value) => usage(format!("{value} is more than {}", posix::LARGEST), "choose a smaller value"),
-                None if cannot.is_empty() => Ok(()),
-                None => usage(format!("a POSIX semaphore {cannot}"), "use a System V set, key:N"),
-            }
-        }
-        Address::SysV(_) => match of(sysv::LARGEST) {
-            Some(value) => usage(format!("{value} is more than a semaphore of System V holds"), "choose at most 32767"),
-            None => match ops.iter().find(|op| usize::from(op.element) >= values.len() && !values.is_empty()) {
-                Some(op) => usage(
-                    format!("there is no element {} in a set of {}", op.element, values.len()),
-                    "they are counted from 0",
-                ),
-                None => Ok(()),
-            },
-        },
-    }
-}
-
 impl Semaphores {
-    /// Open them to be operated on; make them first if they are absent and
-    /// `create` is given. What [`check`] refuses must not come here.
+    /// Open them to be operated on; make them first if they are absent and that
+    /// is asked for.
     ///
     /// # Errors
     /// [`ErrorKind::Missing`], [`ErrorKind::Exists`], [`ErrorKind::Denied`];
     /// [`ErrorKind::NoRoom`] names the limit that was hit;
-    /// [`ErrorKind::Unexpected`] for a set that nobody initialises.
-    pub fn open(address: &Address, create: Option<&Create>, patience: &mut Patience) -> Result<Self> {
+    /// [`ErrorKind::Unexpected`] for a set that nobody initialises;
+    /// [`ErrorKind::Usage`] for an address or values that no semaphore has.
+    #[doc(alias = "sem_open")]
+    #[doc(alias = "semget")]
+    pub fn open(address: &Address, options: &OpenOptions, wait: &mut Wait) -> Result<Self> {
+        let create = options.create.as_ref();
+        check_values(address, create.map_or(&[], |create| &create.values))?;
         match address {
-            Address::SysV(sysv) => sysv::Set::open(sysv, create, patience).map(Semaphores::SysV),
-            _ => posix::Semaphore::open(name(address)?, create).map(Box::new).map(Semaphores::Posix),
+            Address::Name(Name::Posix(name)) => posix::Semaphore::open(name, create).map(Box::new).map(Inner::Posix),
+            Address::SysV(sysv) => sysv::Set::open(sysv, create, wait).map(Inner::SysV),
+            Address::Name(Name::File(_)) => Err(Kind::Sem.refuse(address)),
+        }
+        .map(Semaphores)
+    }
+
+    /// Open them to read their states. Read permission is enough, and the opener
+    /// does not count as a holder.
+    ///
+    /// # Errors
+    /// As of [`Semaphores::open`].
+    pub fn inspect(address: &Address) -> Result<Self> {
+        match address {
+            Address::Name(Name::Posix(name)) => {
+                name.check_semaphore()?;
+                posix::Semaphore::inspect(name).map(Box::new).map(Inner::Posix)
+            }
+            Address::SysV(sysv) => sysv::Set::open(sysv, None, &mut Wait::new(Timeout::Now)).map(Inner::SysV),
+            Address::Name(Name::File(_)) => Err(Kind::Sem.refuse(address)),
+        }
+        .map(Semaphores)
+    }
+
+    /// The identifier of a System V set, by which those of `private:` are found.
+    pub fn id(&self) -> Option<i32> {
+        match &self.0 {
+            Inner::Posix(_) => None,
+            Inner::SysV(set) => Some(set.id()),
         }
     }
 
-    /// Open them to be looked at.
-    pub fn look(address: &Address) -> Result<Self> {
-        match address {
-            Address::SysV(_) => Self::open(address, None, &mut Patience::new(crate::wait::Limit::Nonblock)),
-            _ => posix::Semaphore::look(name(address)?).map(Box::new).map(Semaphores::Posix),
+    /// Remove a System V set that was made just now, and that nobody will hear of.
+    pub fn discard(&self) {
+        match &self.0 {
+            Inner::Posix(_) => {}
+            Inner::SysV(set) => set.discard(),
         }
     }
 
@@ -127,53 +91,84 @@ impl Semaphores {
     /// [`ErrorKind::Busy`] or [`ErrorKind::TimedOut`] if they cannot be performed
     /// in time; [`ErrorKind::Gone`] if the semaphores are removed meanwhile;
     /// [`ErrorKind::NoRoom`] if a value would become too large.
-    pub fn perform(&self, ops: &[Op], patience: &mut Patience) -> Result<()> {
-        match self {
-            Semaphores::Posix(semaphore) => ops.iter().try_for_each(|op| semaphore.perform(*op, patience)),
-            Semaphores::SysV(set) => set.perform(ops, false, patience),
+    #[doc(alias = "semop")]
+    #[doc(alias = "sem_wait")]
+    #[doc(alias = "sem_post")]
+    pub fn operate(&self, ops: &Ops, wait: &mut Wait) -> Result<()> {
+        match &self.0 {
+            Inner::Posix(semaphore) => ops.get().iter().try_for_each(|op| semaphore.operate(*op, wait)),
+            Inner::SysV(set) => set.operate(ops.get(), false, wait),
         }
     }
 
-    /// The same, undone when this process ends, also after exec. The process must
-    /// have one thread.
-    pub fn hold(&self, ops: &[Op], patience: &mut Patience) -> Result<()> {
-        match self {
-            Semaphores::Posix(semaphore) => ops.iter().try_for_each(|op| guardian::hold(semaphore, *op, patience)),
-            Semaphores::SysV(set) => set.perform(ops, true, patience),
+    /// Perform all of the operations at once, or none, and have them undone when
+    /// this process ends, whatever it executes until then.
+    ///
+    /// For a POSIX semaphore this forks: the process must have one thread.
+    ///
+    /// # Errors
+    /// As of [`Semaphores::operate`]; [`ErrorKind::NoRoom`] where no process can be
+    /// made that would give a POSIX semaphore back, and then nothing was taken.
+    pub fn operate_with_undo(&self, ops: &Ops, wait: &mut Wait) -> Result<()> {
+        match &self.0 {
+            Inner::Posix(semaphore) => ops.get().iter().try_for_each(|op| guardian::hold(semaphore, *op, wait)),
+            Inner::SysV(set) => set.operate(ops.get(), true, wait),
         }
     }
 
     /// What is known of each.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] without read permission; [`ErrorKind::Gone`].
+    #[doc(alias = "sem_getvalue")]
     pub fn states(&self) -> Result<Vec<State>> {
-        match self {
-            Semaphores::Posix(semaphore) => semaphore.state().map(|state| vec![state]),
-            Semaphores::SysV(set) => set.states(),
+        match &self.0 {
+            Inner::Posix(semaphore) => semaphore.state().map(|state| vec![state]),
+            Inner::SysV(set) => set.states(),
         }
     }
 
     /// The values alone.
+    ///
+    /// # Errors
+    /// As of [`Semaphores::states`].
     pub fn values(&self) -> Result<Vec<u32>> {
-        match self {
-            Semaphores::Posix(semaphore) => Ok(vec![semaphore.state()?.value]),
-            Semaphores::SysV(set) => set.values(),
+        match &self.0 {
+            Inner::Posix(semaphore) => Ok(vec![semaphore.state()?.value]),
+            Inner::SysV(set) => set.values(),
         }
     }
 
-    /// Give them these values.
+    /// Give them these values, all at once, and wake who waits.
     ///
     /// # Errors
-    /// [`ErrorKind::Failure`] if there are more or fewer of them.
+    /// [`ErrorKind::Failure`] if there are more or fewer of them; [`ErrorKind::Usage`]
+    /// for a value that is too large.
+    #[doc(alias = "SETALL")]
     pub fn set(&self, values: &[u32]) -> Result<()> {
-        match self {
-            Semaphores::Posix(semaphore) => values.iter().try_for_each(|&value| semaphore.set(value)),
-            Semaphores::SysV(set) => set.set(values),
+        match (&self.0, values) {
+            (Inner::SysV(set), values) => set.set(values),
+            (Inner::Posix(semaphore), [value]) => semaphore.set(*value),
+            (Inner::Posix(semaphore), values) => {
+                let problem = format!("a POSIX semaphore is one value, and {} were given", values.len());
+                Err(Error::new(ErrorKind::Usage, semaphore.label(), problem))
+            }
         }
     }
 }
 
-fn name(address: &Address) -> Result<&PosixName> {
+/// Remove semaphores. A process that has a POSIX one open keeps it; those who wait
+/// for a System V set are woken.
+///
+/// # Errors
+/// [`ErrorKind::Missing`], [`ErrorKind::Denied`]; [`ErrorKind::Usage`] for an
+/// address that no semaphore has.
+#[doc(alias = "sem_unlink")]
+#[doc(alias = "semctl")]
+pub fn remove(address: &Address) -> Result<()> {
     match address {
-        Address::Posix(name) => Ok(name),
-        _ => Err(Error::new(ErrorKind::Usage, address, "is no POSIX name")),
+        Address::Name(Name::Posix(name)) => posix::remove(name),
+        Address::SysV(sysv) => sysv::remove(sysv),
+        Address::Name(Name::File(_)) => Err(Kind::Sem.refuse(address)),
     }
 }

@@ -14,22 +14,16 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag};
 
-use super::{Create, Op, State};
-use crate::address::PosixName;
-use crate::copy::write_all;
-use crate::draft::Replace;
-use crate::entry::{Access, Entry, Object, RACES};
-use crate::error::{Error, ErrorKind, Result};
-use crate::mode::Mode;
+use super::ops::{Create, LARGEST_POSIX, Op, State, TOO_LITTLE};
+use crate::base::address::{Kind, PosixName};
+use crate::base::error::{Error, ErrorKind, Hint, Result};
+use crate::base::mode::Mode;
+use crate::base::wait::{Backoff, Deadline, Wait};
+use crate::fs::copy::write_all;
+use crate::fs::draft::{Draft, Replace};
+use crate::fs::entry::{Access, Entry, Object, RACES};
 use crate::sys;
 use crate::sys::memory::Region;
-use crate::wait::{Deadline, Patience, Steps};
-
-/// SEM_VALUE_MAX, the largest value.
-pub(super) const LARGEST: u32 = i32::MAX as u32;
-
-/// What is said of a semaphore that makes one wait.
-pub(super) const BUSY: &str = "has too little to take";
 
 /// sizeof(sem_t).
 const SIZE: usize = 32;
@@ -41,9 +35,11 @@ const WAITER: u64 = 1 << 32;
 /// Where the value lies.
 const VALUE_AT: usize = if cfg!(target_endian = "little") { 0 } else { 4 };
 
-/// A removal wakes nobody, so it is looked for this often.
+/// How often a waiter checks that its semaphore still has a name; sem_unlink(3)
+/// wakes nobody.
 const LOOK: Duration = Duration::from_secs(1);
-/// glibc gives a new semaphore a second name, for an instant.
+/// How long a new semaphore may have a second name, which glibc gives it for an
+/// instant.
 const BEING_MADE: Duration = Duration::from_millis(500);
 
 /// Value and waiters, for one who only lists: read, and not mapped.
@@ -51,27 +47,26 @@ pub(crate) fn peek(file: &File) -> Option<(u32, u32)> {
     let mut data = [0; 8];
     file.read_exact_at(&mut data, 0).ok()?;
     let data = u64::from_ne_bytes(data);
-    cfg!(target_pointer_width = "64").then_some((data as u32, (data / WAITER) as u32))
+    Some((data as u32, (data / WAITER) as u32))
 }
 
 /// Remove the name: sem_unlink(3). Who has the semaphore open keeps it.
-#[doc(alias = "sem_unlink")]
-pub fn remove(name: &PosixName) -> Result<()> {
+pub(super) fn remove(name: &PosixName) -> Result<()> {
     Entry::semaphore(name)?.remove()
 }
 
 /// An open semaphore.
 #[derive(Debug)]
-pub struct Semaphore {
+pub(super) struct Semaphore {
     pub(super) entry: Entry,
     pub(super) object: Object,
-    region: Region,
+    /// None for one who only inspects: a mapping would make a holder of it.
+    region: Option<Region>,
 }
 
 impl Semaphore {
     /// sem_open(3). See [`super::Semaphores::open`].
-    #[doc(alias = "sem_open")]
-    pub fn open(name: &PosixName, create: Option<&Create>) -> Result<Self> {
+    pub(super) fn open(name: &PosixName, create: Option<&Create>) -> Result<Self> {
         let entry = Entry::semaphore(name)?;
         let Some(create) = create else { return Self::existing(entry, Access::Write) };
         for _ in 0..RACES {
@@ -94,12 +89,12 @@ impl Semaphore {
                 },
             }
         }
-        Err(Error::new(ErrorKind::Gone, entry.shown(), "is removed faster than it can be opened"))
+        Err(Error::new(ErrorKind::Gone, entry.label(), "is removed faster than it can be opened"))
     }
 
-    /// The same, to be looked at alone.
-    pub fn look(name: &PosixName) -> Result<Self> {
-        Self::existing(Entry::semaphore(name)?, Access::Read)
+    /// Open it to read its state.
+    pub(super) fn inspect(name: &PosixName) -> Result<Self> {
+        Self::existing(Entry::semaphore(name)?, Access::Inspect)
     }
 
     fn existing(entry: Entry, access: Access) -> Result<Self> {
@@ -107,39 +102,43 @@ impl Semaphore {
     }
 
     fn map(object: Object, entry: Entry, access: Access) -> Result<Self> {
-        let no_semaphore = |what: String| {
-            let mend = format!("ipcunlink sem:{} removes it", entry.shown());
-            Err(Error::new(ErrorKind::Unexpected, entry.shown(), what).mend(mend))
+        let no_semaphore = |problem: String| {
+            let hint = Hint::Remove(entry.kind_address(Kind::Sem));
+            Err(Error::new(ErrorKind::Unexpected, entry.label(), problem).hint(hint))
         };
-        if cfg!(not(target_pointer_width = "64")) {
-            let what = "the C library of this machine gives semaphores another form";
-            return Err(Error::new(ErrorKind::Failure, entry.shown(), what).mend("use a System V set, key:N"));
-        }
-        if object.size() < SIZE as u64 {
+        let mut mark = [0; 4];
+        if object.size() < SIZE as u64 || object.file().read_exact_at(&mut mark, SHARED_AT as u64).is_err() {
             return no_semaphore(format!("has {} bytes, which is no semaphore", object.size()));
         }
-        let map = if access == Access::Read { sys::memory::map_read_only } else { sys::memory::map };
-        let region = map(object.file(), SIZE).and_then(Region::guarded).map_err(|errno| entry.errno(errno))?;
-        let shared = region.word(SHARED_AT).map(|word| word.load(Ordering::Relaxed));
-        if region.struck() || shared != Some(SHARED) {
+        if u32::from_ne_bytes(mark) != SHARED {
             return no_semaphore("is corrupt, or was made by another C library than glibc".to_owned());
         }
+        let region = match access {
+            Access::Write => {
+                let region = sys::memory::map(object.file(), SIZE).and_then(Region::guarded);
+                Some(region.map_err(|errno| entry.errno(errno))?)
+            }
+            Access::Read | Access::Look | Access::Inspect => None,
+        };
         Ok(Semaphore { entry, object, region })
     }
 
-    /// Value and waiters.
-    fn data(&self) -> &AtomicU64 {
-        // The mapping is long enough and guarded.
-        static NONE: AtomicU64 = AtomicU64::new(0);
-        self.region.long(0).unwrap_or(&NONE)
+    /// Value and waiters, unless it is only inspected.
+    fn data(&self) -> Option<&AtomicU64> {
+        self.region.as_ref()?.long(0)
     }
 
     fn value_word(&self) -> Option<&AtomicU32> {
-        self.region.word(VALUE_AT)
+        self.region.as_ref()?.word(VALUE_AT)
     }
 
-    pub(super) fn shown(&self) -> &str {
-        self.entry.shown()
+    /// Change value and waiters; whether `change` agreed.
+    fn update(&self, order: Ordering, change: impl FnMut(u64) -> Option<u64>) -> Option<u64> {
+        self.data()?.fetch_update(order, Ordering::Relaxed, change).ok()
+    }
+
+    pub(super) fn label(&self) -> &str {
+        self.entry.label()
     }
 
     /// Take one if there is one, as sem_trywait(3). Of a registered waiter,
@@ -147,52 +146,50 @@ impl Semaphore {
     fn try_take(&self, registered: u64) -> bool {
         // Acquire: what others did before they gave is seen by who has taken.
         // Pairs with `give` and with sem_post.
-        let take = |data: u64| (data as u32 > 0).then(|| data.wrapping_sub(registered + 1));
-        self.data().fetch_update(Ordering::Acquire, Ordering::Relaxed, take).is_ok()
+        self.update(Ordering::Acquire, |data| (data as u32 > 0).then(|| data.wrapping_sub(registered + 1))).is_some()
     }
 
     /// sem_post(3).
     fn give(&self) -> Result<()> {
-        let give = |data: u64| ((data as u32) < LARGEST).then(|| data + 1);
         // Release: pairs with `try_take` and with sem_wait.
-        match self.data().fetch_update(Ordering::Release, Ordering::Relaxed, give) {
-            Ok(before) => {
+        match self.update(Ordering::Release, |data| ((data as u32) < LARGEST_POSIX).then(|| data + 1)) {
+            Some(before) => {
                 if let Some(word) = self.value_word().filter(|_| before >= WAITER) {
                     let _ = sys::futex::wake(word, 1);
                 }
                 self.check_memory()
             }
-            Err(_) => Err(self.error(ErrorKind::NoRoom)),
+            None => Err(self.error(ErrorKind::NoRoom)),
         }
     }
 
     /// sem_timedwait(3); `check` is asked once a second whether to go on.
-    fn take(&self, patience: &mut Patience, check: impl Fn() -> Result<()>) -> Result<()> {
+    fn take(&self, wait: &mut Wait, check: impl Fn() -> Result<()>) -> Result<()> {
         if self.try_take(0) {
             return Ok(());
         }
         self.check_memory()?;
-        patience.begin(self.shown(), BUSY)?;
-        self.data().fetch_add(WAITER, Ordering::Relaxed);
-        let taken = self.wait(patience, &check);
+        wait.proceed(self.label(), TOO_LITTLE)?;
+        self.update(Ordering::Relaxed, |data| Some(data.wrapping_add(WAITER)));
+        let taken = self.wait(wait, &check);
         if taken.is_err() {
-            self.data().fetch_sub(WAITER, Ordering::Relaxed);
+            self.update(Ordering::Relaxed, |data| Some(data.wrapping_sub(WAITER)));
             return taken;
         }
         // What was removed meanwhile may have been made anew, and be another's.
         check().inspect_err(|_| drop(self.give()))
     }
 
-    fn wait(&self, patience: &Patience, check: &impl Fn() -> Result<()>) -> Result<()> {
+    fn wait(&self, wait: &mut Wait, check: &impl Fn() -> Result<()>) -> Result<()> {
         loop {
             if self.try_take(WAITER) {
                 return Ok(());
             }
             check()?;
-            patience.check(self.shown(), BUSY)?;
+            wait.proceed(self.label(), TOO_LITTLE)?;
             let Some(word) = self.value_word() else { return Err(self.error(ErrorKind::Unexpected)) };
             // Whatever ended it, we look.
-            let _ = sys::futex::wait(word, 0, patience.deadline().at_most(LOOK));
+            let _ = sys::futex::wait(word, 0, wait.deadline().at_most(LOOK));
         }
     }
 
@@ -207,27 +204,27 @@ impl Semaphore {
     }
 
     fn check_memory(&self) -> Result<()> {
-        if self.region.struck() { Err(self.error(ErrorKind::Unexpected)) } else { Ok(()) }
+        if self.region.as_ref().is_some_and(Region::faulted) { Err(self.error(ErrorKind::Unexpected)) } else { Ok(()) }
     }
 
     /// An error by its kind alone, which is what the guardian reports.
     pub(super) fn error(&self, kind: ErrorKind) -> Error {
         let what = match kind {
-            ErrorKind::Gone => return Error::errno(self.shown(), Errno::EIDRM),
+            ErrorKind::Gone => return Error::errno(self.label(), Errno::EIDRM),
             ErrorKind::NoRoom => "its value would become more than 2147483647, the largest that there is",
             ErrorKind::Unexpected => "was truncated, and is no semaphore any more",
             _ => "the process that was to give it back has failed",
         };
-        Error::new(kind, self.shown(), what)
+        Error::new(kind, self.label(), what)
     }
 
-    pub(super) fn perform(&self, op: Op, patience: &mut Patience) -> Result<()> {
-        self.perform_while(op, patience, || Ok(()))
+    pub(super) fn operate(&self, op: Op, wait: &mut Wait) -> Result<()> {
+        self.operate_while(op, wait, || Ok(()))
     }
 
-    /// The same while `wanted` says so, which is asked once a second.
-    pub(super) fn perform_while(&self, op: Op, patience: &mut Patience, wanted: impl Fn() -> Result<()>) -> Result<()> {
-        if op.change > 0 { self.give() } else { self.take(patience, || wanted().and_then(|()| self.check_linked())) }
+    /// Perform an operation while `wanted` says so, which is asked once a second.
+    pub(super) fn operate_while(&self, op: Op, wait: &mut Wait, wanted: impl Fn() -> Result<()>) -> Result<()> {
+        if op.change > 0 { self.give() } else { self.take(wait, || wanted().and_then(|()| self.check_linked())) }
     }
 
     /// The opposite, as far as the value permits, without waiting.
@@ -240,23 +237,30 @@ impl Semaphore {
     }
 
     pub(super) fn state(&self) -> Result<State> {
-        let data = self.data().load(Ordering::Relaxed);
-        self.check_memory()?;
-        Ok(State { value: data as u32, waiting: (data >> 32) as u32, waiting_for_zero: None, last: None })
+        let Some((value, waiting)) = peek(self.object.file()) else { return Err(self.error(ErrorKind::Unexpected)) };
+        Ok(State { value, waiting, waiting_for_zero: None, last_pid: None })
     }
 
-    /// There is no call for that: it is given or taken one by one.
+    /// Store the value, and wake all who wait: they look at it. The C library has
+    /// no call for that.
     pub(super) fn set(&self, value: u32) -> Result<()> {
-        let now = self.state()?.value;
-        (now..value).try_for_each(|_| self.give())?;
-        (value..now).all(|_| self.try_take(0));
+        if value > LARGEST_POSIX {
+            let problem = format!("{value} is more than {LARGEST_POSIX}");
+            return Err(Error::new(ErrorKind::Usage, self.label(), problem));
+        }
+        let upper = u64::MAX << 32;
+        // AcqRel: as a give and as a take.
+        let before = self.update(Ordering::AcqRel, |data| Some(data & upper | u64::from(value)));
+        if let (Some(word), Some(WAITER..)) = (self.value_word(), before) {
+            let _ = sys::futex::wake(word, i32::MAX);
+        }
         self.check_memory()
     }
 }
 
 /// Open the file once it has a single name.
 fn settled(entry: &Entry, access: Access) -> Result<Object> {
-    let (end, mut steps) = (Deadline::after(Some(BEING_MADE)), Steps::new());
+    let (end, mut backoff) = (Deadline::after(Some(BEING_MADE)), Backoff::new());
     loop {
         match entry.open(access) {
             Err(error) if error.kind == ErrorKind::Unexpected && !end.passed() => {
@@ -264,7 +268,7 @@ fn settled(entry: &Entry, access: Access) -> Result<Object> {
                 if !entry.stat()?.is_none_or(is_file) {
                     return Err(error);
                 }
-                steps.sleep(&end);
+                backoff.sleep(&end);
             }
             other => return other,
         }
@@ -273,11 +277,11 @@ fn settled(entry: &Entry, access: Access) -> Result<Object> {
 
 /// Publish a whole semaphore under a free name.
 fn make(entry: &Entry, create: &Create) -> Result<()> {
-    let draft = entry.draft(create.mode.unwrap_or(Mode::PRIVATE))?;
+    let draft = Draft::new(entry, create.mode.unwrap_or(Mode::PRIVATE))?;
     let image = image(create.values.first().copied().unwrap_or(0));
-    if let Err((_, errno)) = write_all(draft.file(), &image, draft.signals()) {
+    if let Err(unwritten) = write_all(draft.file(), &image, draft.signals()) {
         draft.abandon();
-        return Err(entry.errno(errno));
+        return Err(entry.errno(unwritten.errno));
     }
     draft.publish(Replace::Never, |_| Ok(()))
 }

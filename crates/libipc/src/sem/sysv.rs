@@ -5,17 +5,14 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_short, sembuf, semid_ds};
 
-use super::{Create, Op, State};
-use crate::address::{Key, SysV};
-use crate::error::{Error, ErrorKind, Result};
-use crate::limits;
+use super::ops::{Create, LARGEST_SYSV, Op, State, TOO_LITTLE};
+use crate::base::address::{Address, Key, Kind, KindAddress, SysV};
+use crate::base::error::{Error, ErrorKind, Hint, Result};
+use crate::base::sysctl;
+use crate::base::wait::{Backoff, Deadline, Timeout, Wait};
 use crate::sys;
-use crate::wait::{Deadline, Limit, Patience, Steps};
 
-/// SEMVMX, the largest value; not to be raised.
-pub(super) const LARGEST: u32 = 32767;
-
-/// So long the maker of a set has to initialise it, which takes it one call.
+/// How long a creator may take to initialise a set. It needs one call.
 const UNINITIALISED: Duration = Duration::from_secs(4);
 
 const NOWAIT: c_short = libc::IPC_NOWAIT as c_short;
@@ -28,17 +25,16 @@ pub fn find(key: Key) -> Option<i32> {
 }
 
 /// Remove a set and wake all who wait on it: semctl(2), IPC_RMID.
-#[doc(alias = "semctl")]
-pub fn remove(address: &SysV) -> Result<()> {
+pub(super) fn remove(address: &SysV) -> Result<()> {
     let id = address.resolve(|key| sys::sem::get(key, 0, 0))?;
     sys::sem::remove(id).map_err(|errno| Error::stale(address, errno))
 }
 
 /// A set of semaphores.
 #[derive(Debug)]
-pub struct Set {
+pub(super) struct Set {
     id: i32,
-    address: String,
+    address: SysV,
     /// It was there when it was opened: an identifier is not looked up.
     seen: bool,
 }
@@ -49,23 +45,22 @@ impl Set {
     /// A set appears with all its values 0, and is initialised by a single
     /// semop(2) of its maker, which sets sem_otime and keeps what others have
     /// given meanwhile. Whoever else would have made it waits for that.
-    #[doc(alias = "semget")]
-    pub fn open(address: &SysV, create: Option<&Create>, patience: &mut Patience) -> Result<Self> {
+    pub(super) fn open(address: &SysV, create: Option<&Create>, wait: &mut Wait) -> Result<Self> {
         let seen = !matches!(address, SysV::Id(_));
         let Some(create) = create else {
             let id = address.resolve(|key| sys::sem::get(key, 0, 0))?;
-            return Ok(Set { id, address: address.to_string(), seen });
+            return Ok(Set { id, address: address.clone(), seen });
         };
         let count = create.values.len() as i32;
         let get = |key, flags: c_int| sys::sem::get(key, if flags == 0 { 0 } else { count }, flags);
         loop {
             let (id, new) =
                 address.find_or_create(create.exclusive, create.mode, get, |errno| not_made(address, count, errno))?;
-            let set = Set { id, address: address.to_string(), seen };
+            let set = Set { id, address: address.clone(), seen };
             if new {
                 return set.initialise(&create.values).map(|()| set);
             }
-            match set.wait_for_its_maker(&create.values, patience) {
+            match set.wait_for_its_maker(&create.values, wait) {
                 Err(error) if error.kind == ErrorKind::Gone => {}
                 other => return other.map(|()| set),
             }
@@ -73,12 +68,12 @@ impl Set {
     }
 
     /// The identifier, which `private:` sets are found by.
-    pub fn id(&self) -> i32 {
+    pub(super) fn id(&self) -> i32 {
         self.id
     }
 
     /// Undo a creation that nobody will hear of.
-    pub fn discard(&self) {
+    pub(super) fn discard(&self) {
         let _ = sys::sem::remove(self.id);
     }
 
@@ -97,38 +92,34 @@ impl Set {
             self.discard();
             match errno {
                 Errno::EACCES => Error::new(ErrorKind::Denied, &self.address, "its own maker may not initialise it")
-                    .mend("choose a mode and a umask that leave the owner 0600"),
+                    .hint(Hint::advice("choose a mode and a umask that leave the owner 0600")),
                 errno => self.failed(errno, true),
             }
         })
     }
 
     /// Until somebody has operated on the set, which is to have as many as `values`.
-    fn wait_for_its_maker(&self, values: &[u32], patience: &mut Patience) -> Result<()> {
+    fn wait_for_its_maker(&self, values: &[u32], wait: &mut Wait) -> Result<()> {
         let count = values.len();
-        let (end, mut steps) = (Deadline::after(Some(UNINITIALISED)), Steps::new());
+        let (end, mut backoff) = (Deadline::after(Some(UNINITIALISED)), Backoff::new());
         loop {
             let stat = self.stat()?;
             if stat.sem_nsems as usize != count {
                 let what = format!("exists with {}, and not with {count}", elements(stat.sem_nsems as usize));
-                return Err(Error::new(ErrorKind::Unexpected, &self.address, what)
-                    .mend("leave -c out, or remove the set with ipcunlink"));
+                return Err(
+                    Error::new(ErrorKind::Unexpected, &self.address, what).hint(Hint::UseAsItIs(self.kind_address()))
+                );
             }
             if stat.sem_otime != 0 {
                 return Ok(());
             }
             let what = "was made, and nobody has initialised it";
             if end.passed() {
-                let address = &self.address;
-                let values = values.iter().take(8).map(u32::to_string).collect::<Vec<_>>().join(",");
-                let rest = if count > 8 { ",..." } else { "" };
-                return Err(Error::new(ErrorKind::Unexpected, address, what).mend(format!(
-                    "its maker has died or is another program: \
-                     semop --set {values}{rest} {address}, or ipcunlink sem:{address}"
-                )));
+                let hint = Hint::Initialise(values.to_vec(), Address::SysV(self.address.clone()));
+                return Err(Error::new(ErrorKind::Unexpected, &self.address, what).hint(hint));
             }
-            patience.begin(&self.address, what)?;
-            steps.sleep(&patience.deadline());
+            wait.proceed(&self.address.to_string(), what)?;
+            backoff.sleep(&wait.deadline());
         }
     }
 
@@ -147,9 +138,13 @@ impl Set {
         }
     }
 
+    fn kind_address(&self) -> KindAddress {
+        KindAddress { kind: Kind::Sem, address: Address::SysV(self.address.clone()) }
+    }
+
     /// SEM_STAT_ANY needs no permission to read; who may operate may have none.
     fn stat(&self) -> Result<semid_ds> {
-        let any = sys::stat_by_index(self.id, |index| sys::sem::stat(index, sys::sem::SEM_STAT_ANY));
+        let any = sys::stat_by_index(self.id, |index| sys::sem::stat(index, libc::SEM_STAT_ANY));
         any.or_else(|_| sys::sem::stat(self.id, libc::IPC_STAT).map(|(_, stat)| stat))
             .map_err(|errno| self.failed(errno, self.seen))
     }
@@ -167,22 +162,22 @@ impl Set {
         }
     }
 
-    pub(super) fn perform(&self, ops: &[Op], undo: bool, patience: &mut Patience) -> Result<()> {
+    pub(super) fn operate(&self, ops: &[Op], undo: bool, wait: &mut Wait) -> Result<()> {
         let mut seen = self.seen;
         loop {
-            let (timeout, wait) = match patience.remaining() {
-                Limit::Nonblock => (None, NOWAIT),
-                Limit::Within(left) => (Some(left), 0),
-                Limit::Forever => (None, 0),
+            let (timeout, nowait) = match wait.remaining() {
+                Timeout::Now => (None, NOWAIT),
+                Timeout::After(left) => (Some(left), 0),
+                Timeout::Never => (None, 0),
             };
             // A wait for zero has nothing to undo.
-            let flags = |op: &Op| wait | if undo && op.change != 0 { UNDO } else { 0 };
+            let flags = |op: &Op| nowait | if undo && op.change != 0 { UNDO } else { 0 };
             let mut calls: Vec<_> = ops.iter().map(|op| sembuf_of(op.element, op.change, flags(op))).collect();
             match sys::sem::operate(self.id, &mut calls, timeout) {
                 Ok(()) => return Ok(()),
                 // A stop and continue.
                 Err(Errno::EINTR) => seen = true,
-                Err(Errno::EAGAIN) => return Err(patience.over(&self.address, busy(ops))),
+                Err(Errno::EAGAIN) => return Err(wait.over(&self.address.to_string(), blocked_on(ops))),
                 Err(errno) => return Err(self.refused(ops, undo, errno, seen)),
             }
         }
@@ -195,16 +190,17 @@ impl Set {
                 let count = self.count().unwrap_or(0);
                 let beyond = ops.iter().find(|op| usize::from(op.element) >= count).map_or(0, |op| op.element);
                 error(ErrorKind::Failure, format!("there is no element {beyond}, the set has {}", elements(count)))
-                    .mend("they are counted from 0")
+                    .hint(Hint::FromZero)
             }
             Errno::E2BIG => {
-                let limit = limits::semaphores(2).unwrap_or(0);
+                let limit = sysctl::semaphores(2).unwrap_or(0);
                 error(ErrorKind::NoRoom, format!("{} OPs are more than SEMOPM allows in one call, {limit}", ops.len()))
-                    .mend("the third number of sysctl kernel.sem raises it")
+                    .hint(Hint::SysctlSem(3))
             }
             Errno::ERANGE if undo && !self.overflows(ops) => {
                 let what = "this process would have more than 32767 to undo at its end";
-                error(ErrorKind::NoRoom, what.into()).mend("nest fewer of them, or give without a command")
+                error(ErrorKind::NoRoom, what.into())
+                    .hint(Hint::advice("nest fewer of them, or give without a command"))
             }
             Errno::ERANGE => {
                 error(ErrorKind::NoRoom, "a value would become more than 32767, the largest that there is".into())
@@ -219,7 +215,7 @@ impl Set {
         ops.iter().any(|op| {
             let Some(value) = values.get_mut(usize::from(op.element)) else { return false };
             *value = value.saturating_add_signed(op.change.into());
-            *value > LARGEST
+            *value > LARGEST_SYSV
         })
     }
 
@@ -238,7 +234,7 @@ impl Set {
                 value,
                 waiting: number(element, libc::GETNCNT)?.cast_unsigned(),
                 waiting_for_zero: Some(number(element, libc::GETZCNT)?.cast_unsigned()),
-                last: Some(number(element, libc::GETPID)?),
+                last_pid: Some(number(element, libc::GETPID)?),
             })
         };
         values.map(state).collect()
@@ -251,7 +247,10 @@ impl Set {
             let what = format!("the set has {}, and {} were given", elements(count), values.len());
             return Err(Error::new(ErrorKind::Failure, &self.address, what));
         }
-        let values: Vec<_> = values.iter().map(|&value| value as u16).collect();
+        let Ok(values) = values.iter().map(|&value| u16::try_from(value)).collect::<std::result::Result<Vec<_>, _>>()
+        else {
+            return Err(Error::errno(&self.address, Errno::ERANGE));
+        };
         sys::sem::set_values(self.id, &values)
             .and_then(|()| self.touch())
             .map_err(|errno| self.failed(errno, self.seen))
@@ -267,30 +266,27 @@ fn elements(count: usize) -> String {
 }
 
 /// What is said of semaphores that make one wait.
-fn busy(ops: &[Op]) -> &'static str {
+fn blocked_on(ops: &[Op]) -> &'static str {
     let (takes, zeroes) = (ops.iter().any(|op| op.change < 0), ops.iter().any(|op| op.change == 0));
     match (takes, zeroes) {
         (true, true) => "does not permit all of it now",
         (_, true) => "is not zero",
-        _ => super::posix::BUSY,
+        _ => TOO_LITTLE,
     }
 }
 
 /// Which limit it was: the kernel's numbers do not tell.
 fn not_made(address: &SysV, count: i32, errno: Errno) -> Error {
-    let limit = |which| limits::semaphores(which).unwrap_or(0);
-    let no_room = |what: String, which: &str| {
-        Error::new(ErrorKind::NoRoom, address, what)
-            .mend(format!("the {which} number of sysctl kernel.sem raises it, ipcunlink makes room"))
-    };
+    let limit = |which| sysctl::semaphores(which).unwrap_or(0);
+    let no_room = |problem: String, which| Error::new(ErrorKind::NoRoom, address, problem).hint(Hint::SysctlSem(which));
     match errno {
-        Errno::EINVAL => no_room(format!("{count} values are more than SEMMSL allows in a set, {}", limit(0)), "first"),
+        Errno::EINVAL => no_room(format!("{count} values are more than SEMMSL allows in a set, {}", limit(0)), 1),
         Errno::ENOSPC if sys::sem::totals().is_ok_and(|(sets, _)| sets >= limit(3)) => {
-            no_room(format!("there are as many sets as SEMMNI allows, {}; no disk is full", limit(3)), "fourth")
+            no_room(format!("there are as many sets as SEMMNI allows, {}; no disk is full", limit(3)), 4)
         }
         Errno::ENOSPC => no_room(
             format!("all sets together would have more semaphores than SEMMNS allows, {}; no disk is full", limit(1)),
-            "second",
+            2,
         ),
         errno => Error::errno(address, errno),
     }

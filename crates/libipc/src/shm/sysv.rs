@@ -10,14 +10,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::errno::Errno;
 use nix::libc::{self, shmid_ds};
 
-use super::{Input, OUTPUT, PutOptions, check_owner, copy_failed, too_long};
-use crate::address::{Key, Lookup, SysV};
-use crate::copy::Watch;
-use crate::error::{Error, ErrorKind, Result};
-use crate::limits;
-use crate::mode::Mode;
-use crate::process;
-use crate::signals::Deferred;
+use super::rules::{PutOptions, check_owner, room, too_long};
+use super::transfer::{copy_in, copy_out};
+use crate::base::address::{Address, Key, Kind, KindAddress, Lookup, SysV};
+use crate::base::error::{Error, ErrorKind, Hint, Result};
+use crate::base::mode::Mode;
+use crate::base::sysctl;
+use crate::fs::copy::{Control, OUTPUT};
+use crate::fs::input::Input;
+use crate::process::life;
+use crate::process::signals::Deferred;
 use crate::sys::memory::Region;
 use crate::sys::{self, SHM_STAT_ANY};
 
@@ -76,7 +78,7 @@ impl Stat {
         let old = SystemTime::now().duration_since(since).map_or(true, |age| age > DEAD_AFTER);
         // A live filler is attached but for the instant before NEW ends, so that
         // a maker in another PID namespace, number 0, need not be asked for.
-        let gone = process::ended_since(maker, since) || (mode == 0 && maker == 0);
+        let gone = life::ended_since(maker, since) || (mode == 0 && maker == 0);
         if old && !attached && gone { State::Abandoned } else { State::BeingFilled }
     }
 
@@ -107,7 +109,7 @@ pub(super) fn put(
     address: &SysV,
     input: &Input<'_>,
     options: &PutOptions,
-    watch: &mut Watch<'_>,
+    control: &mut Control<'_>,
     announce: impl FnOnce(i32, &Deferred) -> Result<()>,
 ) -> Result<()> {
     let key = match address {
@@ -133,14 +135,14 @@ pub(super) fn put(
         (Some(size), _) => size,
         (None, Some(length)) => length,
         (None, None) => {
-            let (file, length) = input.spool(largest().saturating_add(1), watch)?;
+            let (file, length) = input.spool(largest().saturating_add(1), control)?;
             spool = Some(file);
             length
         }
     };
     if size == 0 {
         return Err(Error::new(ErrorKind::Failure, address, "the input is empty, and no System V segment has size 0")
-            .mend("give --size N"));
+            .hint(Hint::Size));
     }
     let signals = Deferred::new()?;
     if let Some(dead) = abandoned(address, key)? {
@@ -151,9 +153,9 @@ pub(super) fn put(
         }
     }
     let id = create(address, key, size)?;
-    let mut watch =
-        Watch { progress: watch.progress.as_mut().map(|progress| &mut **progress as _), signals: Some(&signals) };
-    let done = fill(address, id, size, input, spool.as_ref().map(AsFd::as_fd), options, &mut watch)
+    let mut control =
+        Control { progress: control.progress.as_mut().map(|progress| &mut **progress as _), signals: Some(&signals) };
+    let done = fill(address, id, size, input, spool.as_ref().map(AsFd::as_fd), options, &mut control)
         .and_then(|region| {
             let shadow = sys::process::Shadow::new();
             // Still attached: mode 0 with nobody attached is the mark of the dead.
@@ -174,20 +176,20 @@ pub(super) fn put(
 
 /// With kernel.shm_rmid_forced the segment would go as soon as we detach it.
 fn refuse_short_life(address: &SysV) -> Result<()> {
-    let forced = limits::setting("kernel.shm_rmid_forced").is_some_and(|value| value == "1");
+    let forced = sysctl::setting("kernel.shm_rmid_forced").is_some_and(|value| value == "1");
     if forced {
         let what = "kernel.shm_rmid_forced is 1, so the segment would be removed when this tool ends";
-        return Err(Error::new(ErrorKind::Failure, address, what).mend("sysctl kernel.shm_rmid_forced=0"));
+        return Err(Error::new(ErrorKind::Failure, address, what).hint(Hint::SysctlSet("kernel.shm_rmid_forced", "0")));
     }
     Ok(())
 }
 
 /// The largest segment that can be, in bytes.
 fn largest() -> u64 {
-    let pages: u64 = limits::number("kernel.shmall").unwrap_or(u64::MAX);
+    let pages: u64 = sysctl::number("kernel.shmall").unwrap_or(u64::MAX);
     let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096);
     let all = pages.saturating_mul(page.cast_unsigned());
-    limits::number("kernel.shmmax").unwrap_or(u64::MAX).min(all)
+    sysctl::number("kernel.shmmax").unwrap_or(u64::MAX).min(all)
 }
 
 /// The identifier of what a dead maker of ours left under the key; None if the
@@ -202,27 +204,33 @@ fn abandoned(address: &SysV, key: i32) -> Result<Option<i32>> {
 }
 
 fn exists(address: &SysV, stat: &Stat) -> Error {
-    let remove = format!("ipcunlink shm:id:{} removes it", stat.id);
-    let (what, mend) = match stat.state() {
+    let remove = || Hint::Remove(by_id(stat.id));
+    let (problem, hint) = match stat.state() {
         State::Whole if matches!(address, SysV::Id(_)) => {
-            ("exists already, and an identifier cannot be chosen", "write into it with -i".to_owned())
+            ("exists already, and an identifier cannot be chosen", Hint::WriteInPlace(None))
         }
-        State::Whole => {
-            let mend = format!("write into it with -i, or remove it with ipcunlink shm:id:{}", stat.id);
-            ("exists already, and a System V key cannot be moved to another segment", mend)
-        }
-        State::BeingFilled => ("exists already, and is being filled", "try again when it is filled".to_owned()),
-        State::Abandoned => ("exists already, half filled by a process that died", remove),
-        State::Doubtful => ("exists already, perhaps half filled by a process that died", remove),
+        State::Whole => (
+            "exists already, and a System V key cannot be moved to another segment",
+            Hint::WriteInPlace(Some(by_id(stat.id))),
+        ),
+        State::BeingFilled => ("exists already, and is being filled", Hint::advice("try again when it is filled")),
+        State::Abandoned => ("exists already, half filled by a process that died", remove()),
+        State::Doubtful => ("exists already, perhaps half filled by a process that died", remove()),
     };
-    Error::new(ErrorKind::Exists, address, what).mend(mend)
+    Error::new(ErrorKind::Exists, address, problem).hint(hint)
+}
+
+/// A segment by its identifier: its key may mean another by now.
+fn by_id(id: i32) -> KindAddress {
+    KindAddress { kind: Kind::Shm, address: Address::SysV(SysV::Id(id)) }
 }
 
 fn create(address: &SysV, key: i32, size: u64) -> Result<i32> {
     let bytes = usize::try_from(size).map_err(|_| Error::errno(address, Errno::ENOMEM))?;
     let flags = libc::IPC_CREAT | libc::IPC_EXCL | NEW.cast_signed();
     sys::shm::get(key, bytes, flags).map_err(|errno| {
-        let no_room = |what: String, name: &str| Error::new(ErrorKind::NoRoom, address, what).mend(limits::raise(name));
+        let no_room =
+            |what: String, name: &'static str| Error::new(ErrorKind::NoRoom, address, what).hint(Hint::Sysctl(name));
         match errno {
             Errno::EEXIST => {
                 let what = "exists already: somebody has just created it";
@@ -230,20 +238,20 @@ fn create(address: &SysV, key: i32, size: u64) -> Result<i32> {
             }
             Errno::EINVAL => {
                 let name = "kernel.shmmax";
-                no_room(format!("{size} bytes are more than {name} allows, {}", limits::shown(name)), name)
+                no_room(format!("{size} bytes are more than {name} allows, {}", sysctl::in_words(name)), name)
             }
-            Errno::ENOSPC if limits::number("kernel.shmmni").is_some_and(|limit: usize| segments() >= limit) => {
+            Errno::ENOSPC if sysctl::number("kernel.shmmni").is_some_and(|limit: usize| segments() >= limit) => {
                 let name = "kernel.shmmni";
-                let limit = limits::shown(name);
+                let limit = sysctl::in_words(name);
                 no_room(format!("there are as many segments as {name} allows, {limit}; no disk is full"), name)
             }
             Errno::ENOSPC => {
                 let name = "kernel.shmall";
-                no_room(format!("{size} bytes more than {name} allows in all, {} pages", limits::shown(name)), name)
+                no_room(format!("{size} bytes more than {name} allows in all, {} pages", sysctl::in_words(name)), name)
             }
             Errno::ENOMEM => {
                 Error::new(ErrorKind::NoRoom, address, format!("there is not enough memory for {size} bytes"))
-                    .mend("ask for less, or remove what is not needed with ipcunlink")
+                    .hint(Hint::AskForLess)
             }
             errno => Error::errno(address, errno),
         }
@@ -262,20 +270,19 @@ fn fill(
     input: &Input<'_>,
     spool: Option<BorrowedFd<'_>>,
     options: &PutOptions,
-    watch: &mut Watch<'_>,
+    control: &mut Control<'_>,
 ) -> Result<Region> {
     let region = sys::shm::attach(id, size as usize, false).map_err(|errno| Error::errno(address, errno))?;
     publish(address, id, 0)?;
-    let moved = region
-        .copy_in(0, size, spool.unwrap_or(input.fd()), spool.is_some(), watch)
-        .map_err(|e| copy_failed(e, input.shown(), |errno| Error::errno(address, errno)))?;
+    let moved = copy_in(&region, 0, size, spool.unwrap_or(input.fd()), spool.is_some(), control)
+        .map_err(|e| e.explain(input.label(), |errno| Error::errno(address, errno)))?;
     if spool.is_none() {
-        let at_end = input.at_end(watch)?;
+        let at_end = input.at_end(control)?;
         if !at_end && options.size.is_some() {
-            return Err(too_long(&address.to_string(), size).mend("give a larger --size"));
+            return Err(too_long(&address.to_string(), size).hint(Hint::LargerSize));
         }
         if options.size.is_none() && (moved < size || !at_end) {
-            return Err(Error::new(ErrorKind::Failure, input.shown(), "changed its size while it was read"));
+            return Err(Error::new(ErrorKind::Failure, input.label(), "changed its size while it was read"));
         }
     }
     Ok(region)
@@ -302,12 +309,12 @@ pub(super) fn write_in_place(
     input: &Input<'_>,
     offset: u64,
     foreign: bool,
-    watch: &mut Watch<'_>,
+    control: &mut Control<'_>,
 ) -> Result<()> {
-    let shown = address.to_string();
-    let (stat, region) = attach(address, false, |stat| check_owner(&shown, stat.raw.shm_perm.uid, foreign))?;
-    let room = super::room(&shown, stat.size(), offset)?;
-    let (spool, length) = input.at_most(room, watch)?.ok_or_else(|| too_long(&shown, room))?;
+    let label = address.to_string();
+    let (stat, region) = attach(address, false, |stat| check_owner(&label, stat.raw.shm_perm.uid, foreign))?;
+    let space = room(&label, stat.size(), offset)?;
+    let (spool, length) = input.at_most(space, control)?.ok_or_else(|| too_long(&label, space))?;
     let check_removed = |when: &str| match Stat::of(stat.id) {
         Ok(stat) if !stat.is_removed() => Ok(()),
         _ => Err(Error::new(ErrorKind::Gone, address, format!("was removed {when}"))),
@@ -315,13 +322,12 @@ pub(super) fn write_in_place(
     // The input may have taken long.
     check_removed("before anything was written")?;
     let from = spool.as_ref().map_or(input.fd(), |spool| spool.as_fd());
-    let written = region
-        .copy_in(offset, length, from, spool.is_some(), watch)
-        .map_err(|e| copy_failed(e, input.shown(), |errno| Error::errno(address, errno)))?;
+    let written = copy_in(&region, offset, length, from, spool.is_some(), control)
+        .map_err(|e| e.explain(input.label(), |errno| Error::errno(address, errno)))?;
     if written < length {
-        return Err(Error::new(ErrorKind::Failure, input.shown(), "became shorter while it was read"));
+        return Err(Error::new(ErrorKind::Failure, input.label(), "became shorter while it was read"));
     }
-    input.check_end(spool.is_some(), watch)?;
+    input.check_end(spool.is_some(), control)?;
     check_removed("while it was written")
 }
 
@@ -336,13 +342,11 @@ fn attach(address: &SysV, read_only: bool, check: impl Fn(&Stat) -> Result<()>) 
         }
         State::Abandoned => {
             let what = "is half filled, and the process that filled it is dead";
-            return Err(Error::new(ErrorKind::Unexpected, address, what)
-                .mend(format!("put it again with shmput, or remove it with ipcunlink shm:id:{id}")));
+            return Err(Error::new(ErrorKind::Unexpected, address, what).hint(Hint::PutAgain(by_id(id))));
         }
         State::Doubtful => {
             let what = "is perhaps half filled: it has the mode 0601 of one whose filler has just begun";
-            return Err(Error::new(ErrorKind::Unexpected, address, what)
-                .mend(format!("if it is whole, change its mode, else remove it with ipcunlink shm:id:{id}")));
+            return Err(Error::new(ErrorKind::Unexpected, address, what).hint(Hint::ModeOrRemove(by_id(id))));
         }
     }
     check(&stat)?;
@@ -396,7 +400,7 @@ impl Attached {
         self.size
     }
 
-    pub(super) fn shown(&self) -> &str {
+    pub(super) fn label(&self) -> &str {
         &self.address
     }
 
@@ -419,11 +423,9 @@ impl Attached {
         offset: u64,
         length: u64,
         zero_copy: bool,
-        watch: &mut Watch<'_>,
+        control: &mut Control<'_>,
     ) -> Result<()> {
-        let moved = self.region.copy_out(offset, length, out, zero_copy, watch);
-        moved.map(drop).map_err(|error| {
-            copy_failed(error, &self.address, |errno| Error::new(ErrorKind::Failure, OUTPUT, errno.desc()))
-        })
+        let moved = copy_out(&self.region, offset, length, out, zero_copy, control);
+        moved.map(drop).map_err(|error| error.explain(&self.address, |errno| Error::io(OUTPUT, errno)))
     }
 }

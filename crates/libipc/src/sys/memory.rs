@@ -12,14 +12,14 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use nix::errno::Errno;
 use nix::libc;
 
-use super::guard::{self, Cover};
+use super::guard::{self, Guard};
 
 /// mmap(2) of a whole file, shared, to be read and written.
 pub(crate) fn map(fd: impl AsFd, len: usize) -> nix::Result<Region> {
     map_as(fd, len, libc::PROT_READ | libc::PROT_WRITE)
 }
 
-/// The same, to be read alone. A store through a word of it would be a fault.
+/// mmap(2) of a whole file, shared, to be read alone. A store through a word of it would be a fault.
 pub(crate) fn map_read_only(fd: impl AsFd, len: usize) -> nix::Result<Region> {
     map_as(fd, len, libc::PROT_READ)
 }
@@ -44,22 +44,22 @@ fn unmap(base: NonNull<u8>, len: usize) {
 pub(crate) struct Region {
     base: NonNull<u8>,
     len: usize,
-    release: fn(NonNull<u8>, usize),
-    cover: Option<Cover>,
+    unmap: fn(NonNull<u8>, usize),
+    guard: Option<Guard>,
     /// Not to be unmapped.
     kept: Cell<bool>,
 }
 
 impl Region {
-    /// `release` unmaps; it is called once, with `base` and `len`.
-    pub(super) fn new(base: NonNull<u8>, len: usize, release: fn(NonNull<u8>, usize)) -> Self {
-        Region { base, len, release, cover: None, kept: Cell::new(false) }
+    /// `unmap` is called once, with `base` and `len`.
+    pub(super) fn new(base: NonNull<u8>, len: usize, unmap: fn(NonNull<u8>, usize)) -> Self {
+        Region { base, len, unmap, guard: None, kept: Cell::new(false) }
     }
 
-    /// The same, to be touched by instructions too: memory that is gone reads as
-    /// zero, and [`Region::struck`] tells.
+    /// Permit instructions to touch the region too: memory that is gone reads as
+    /// zero, and [`Region::faulted`] tells.
     pub(crate) fn guarded(mut self) -> nix::Result<Self> {
-        self.cover = Some(guard::cover(self.base.as_ptr().addr(), self.len)?);
+        self.guard = Some(guard::guard(self.base.as_ptr().addr(), self.len)?);
         Ok(self)
     }
 
@@ -71,8 +71,8 @@ impl Region {
 
     /// Whether memory of a guarded region was found to be gone. Asked after
     /// loads, before what they gave is used.
-    pub(crate) fn struck(&self) -> bool {
-        self.cover.as_ref().is_some_and(Cover::struck)
+    pub(crate) fn faulted(&self) -> bool {
+        self.guard.as_ref().is_some_and(Guard::faulted)
     }
 
     /// The aligned word at this offset of a guarded region; None elsewhere.
@@ -83,7 +83,8 @@ impl Region {
         Some(unsafe { &*address })
     }
 
-    /// The same for one of eight bytes.
+    /// The aligned word of eight bytes at this offset of a guarded region; None
+    /// elsewhere.
     pub(crate) fn long(&self, at: usize) -> Option<&AtomicU64> {
         let address = self.place(at, size_of::<AtomicU64>())?.cast::<AtomicU64>();
         // SAFETY: as in `word`.
@@ -93,7 +94,7 @@ impl Region {
     /// The address of `size` bytes, aligned to that, if they may be touched.
     fn place(&self, at: usize, size: usize) -> Option<*mut u8> {
         let inside = at.checked_add(size).is_some_and(|end| end <= self.len);
-        (self.cover.is_some() && inside && at.is_multiple_of(size)).then(|| self.base.as_ptr().wrapping_add(at))
+        (self.guard.is_some() && inside && at.is_multiple_of(size)).then(|| self.base.as_ptr().wrapping_add(at))
     }
 
     /// The addresses of `len` bytes from `at` on, cut to the region.
@@ -121,7 +122,7 @@ impl Region {
 
     /// Copy bytes of our own into a guarded region, cut to it.
     pub(crate) fn write_at(&self, at: usize, bytes: &[u8]) {
-        let (into, len) = self.range(at, if self.cover.is_some() { bytes.len() } else { 0 });
+        let (into, len) = self.range(at, if self.guard.is_some() { bytes.len() } else { 0 });
         // SAFETY: `range` keeps to this mapping, of which no reference exists, so
         // that it cannot overlap with `bytes`. The guard answers for lost memory.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), into.cast::<u8>(), len) };
@@ -139,7 +140,7 @@ impl Region {
 
     /// Drop this process's page table entries of a part that it has done with:
     /// a copy of gigabytes keeps a small resident set. The content stays.
-    pub(crate) fn release(&self, at: usize, len: usize) {
+    pub(crate) fn forget_pages(&self, at: usize, len: usize) {
         let (from, len) = self.range(at, len);
         // SAFETY: for a shared mapping MADV_DONTNEED forgets the entries alone
         // (madvise(2)), and no reference to the memory exists. An unaligned
@@ -151,10 +152,10 @@ impl Region {
 impl Drop for Region {
     fn drop(&mut self) {
         if self.kept.get() {
-            std::mem::forget(self.cover.take());
+            std::mem::forget(self.guard.take());
             return;
         }
-        self.cover = None; // before the addresses are anybody else's
-        (self.release)(self.base, self.len);
+        self.guard = None; // before the addresses are anybody else's
+        (self.unmap)(self.base, self.len);
     }
 }

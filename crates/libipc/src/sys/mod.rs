@@ -2,19 +2,23 @@
 //! an unsafe block, each with its reason.
 #![allow(unsafe_code)]
 
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+compile_error!("libipc knows the kernel structures and the semaphores of 64-bit Linux alone");
+
 pub(crate) mod futex;
 pub(crate) mod guard;
 pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod mq;
 pub(crate) mod msg;
+pub(crate) mod pattern;
 pub(crate) mod process;
 pub(crate) mod pthread;
 pub(crate) mod sem;
 pub(crate) mod shm;
 pub(crate) mod signal;
 pub(crate) mod start;
-pub(crate) mod stat;
+pub(crate) mod statx;
 pub(crate) mod terminal;
 pub(crate) mod ticker;
 

@@ -1,74 +1,59 @@
-//! POSIX message queues, mq_overview(7): a queue's descriptor is a file
-//! descriptor on Linux, so it is owned as one.
+//! Descriptors of POSIX message queues: file descriptors on Linux, mq_overview(7).
 
 use std::ffi::CStr;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::fs::File;
+use std::ops::Deref;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd};
 use std::ptr;
 
 use nix::errno::Errno;
-use nix::libc::{self, c_int, mode_t, mq_attr};
+use nix::libc::{self, c_int, mode_t};
+use nix::mqueue::MqdT;
 
-/// Room and size of messages, as mq_getattr(3) has them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attributes {
-    /// How many messages the queue holds.
-    pub max_messages: i64,
-    /// The largest message in bytes.
-    pub message_size: i64,
-    /// How many messages are in it now.
-    pub messages: i64,
+/// A queue's descriptor, closed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Descriptor(MqdT);
+
+impl Deref for Descriptor {
+    type Target = MqdT;
+
+    fn deref(&self) -> &MqdT {
+        &self.0
+    }
 }
 
-fn own(fd: c_int) -> nix::Result<OwnedFd> {
-    let fd = Errno::result(fd)?;
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<MqdT> for Descriptor {
+    fn from(queue: MqdT) -> Self {
+        Descriptor(queue)
+    }
+}
+
+/// A queue that was opened as a file of the file system of queues.
+impl From<File> for Descriptor {
+    fn from(file: File) -> Self {
+        // SAFETY: the descriptor was the file's own, and is closed by us alone.
+        Descriptor(unsafe { MqdT::from_raw_fd(file.into_raw_fd()) })
+    }
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        let _ = nix::unistd::close(self.0.as_raw_fd());
+    }
+}
+
+/// mq_open(3) with O_CREAT and the system's default attributes, for which nix
+/// forgets to pass the mode.
+pub(crate) fn create_default(name: &CStr, flags: c_int, mode: mode_t) -> nix::Result<Descriptor> {
+    let none = ptr::null::<libc::mq_attr>();
+    // SAFETY: `name` ends with a NUL; null attributes are permitted.
+    let fd = Errno::result(unsafe { libc::mq_open(name.as_ptr(), flags | libc::O_CREAT, mode, none) })?;
     // SAFETY: mq_open has just returned this descriptor to us alone.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// mq_open(3) of a queue that exists.
-pub(crate) fn open(name: &CStr, flags: c_int) -> nix::Result<OwnedFd> {
-    // SAFETY: `name` ends with a NUL; without O_CREAT there are no more arguments.
-    own(unsafe { libc::mq_open(name.as_ptr(), flags) })
-}
-
-/// mq_open(3) with O_CREAT; without attributes the system's defaults.
-pub(crate) fn create(name: &CStr, flags: c_int, mode: mode_t, wanted: Option<Attributes>) -> nix::Result<OwnedFd> {
-    let mut attr = MaybeUninit::<mq_attr>::zeroed();
-    // SAFETY: the structure is plain integers, for which zeroes are valid.
-    let attr = unsafe { attr.assume_init_mut() };
-    let attr = wanted.map(|wanted| {
-        attr.mq_maxmsg = wanted.max_messages;
-        attr.mq_msgsize = wanted.message_size;
-        &raw const *attr
-    });
-    let attr = attr.unwrap_or(ptr::null());
-    // SAFETY: `name` ends with a NUL; `attr` is null or valid to be read.
-    own(unsafe { libc::mq_open(name.as_ptr(), flags | libc::O_CREAT, mode, attr) })
-}
-
-/// mq_getattr(3).
-pub(crate) fn attributes(queue: &OwnedFd) -> nix::Result<Attributes> {
-    let mut attr = MaybeUninit::<mq_attr>::zeroed();
-    // SAFETY: `attr` is valid to be written.
-    Errno::result(unsafe { libc::mq_getattr(queue.as_raw_fd(), attr.as_mut_ptr()) })?;
-    // SAFETY: the call succeeded and has filled it.
-    let attr = unsafe { attr.assume_init() };
-    Ok(Attributes { max_messages: attr.mq_maxmsg, message_size: attr.mq_msgsize, messages: attr.mq_curmsgs })
-}
-
-/// mq_send(3).
-pub(crate) fn send(queue: impl AsFd, message: &[u8], priority: u32) -> nix::Result<()> {
-    let fd = queue.as_fd().as_raw_fd();
-    // SAFETY: the kernel reads `message` within its length.
-    Errno::result(unsafe { libc::mq_send(fd, message.as_ptr().cast(), message.len(), priority) }).map(drop)
-}
-
-/// mq_receive(3): the message's length and priority.
-pub(crate) fn receive(queue: impl AsFd, buffer: &mut [u8]) -> nix::Result<(usize, u32)> {
-    let fd = queue.as_fd().as_raw_fd();
-    let mut priority = 0;
-    // SAFETY: the kernel writes within the length of `buffer`, and `priority`.
-    let n = unsafe { libc::mq_receive(fd, buffer.as_mut_ptr().cast(), buffer.len(), &raw mut priority) };
-    Ok((Errno::result(n)?.cast_unsigned(), priority))
+    Ok(Descriptor(unsafe { MqdT::from_raw_fd(fd) }))
 }

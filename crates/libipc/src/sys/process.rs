@@ -35,7 +35,7 @@ pub(crate) fn ended(pid: i32) -> nix::Result<bool> {
 ///
 /// # Errors
 /// Of fork(2): EAGAIN, ENOMEM. ECHILD if somebody has killed it half way.
-pub(crate) fn apart(work: impl FnOnce()) -> nix::Result<()> {
+pub(crate) fn double_fork(work: impl FnOnce()) -> nix::Result<()> {
     // SAFETY: with one thread the child is a whole copy of its parent.
     let child = match unsafe { fork() }? {
         ForkResult::Parent { child } => child,

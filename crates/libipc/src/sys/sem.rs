@@ -5,11 +5,7 @@ use std::ptr;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::libc::{self, c_int, c_ushort, sembuf, semid_ds, size_t, timespec};
-
-/// Constants that the libc crate leaves out; linux/sem.h.
-pub(crate) const SEM_STAT_ANY: c_int = 20;
-const SEM_INFO: c_int = 19;
+use nix::libc::{self, SEM_INFO, c_int, c_ushort, sembuf, semid_ds, size_t, timespec};
 
 // The libc crate lacks it.
 unsafe extern "C" {
@@ -55,24 +51,29 @@ pub(crate) fn number(id: i32, element: usize, command: c_int) -> nix::Result<i32
     Errno::result(unsafe { libc::semctl(id, element as c_int, command) })
 }
 
-/// Room for the values of any set, if kernel.sem is not raised.
-const LARGEST: usize = 32000;
+/// Room for the values of any set: an element's number has 16 bits, whatever
+/// kernel.sem allows. An identifier may be used again, for another set, between
+/// a look at it and a call that reads or writes all of its values.
+const LARGEST: usize = 1 << 16;
 
-/// semctl(2) with GETALL; `count` is what the kernel told of this set, whose
-/// number of semaphores never changes.
+/// semctl(2) with GETALL: the first `count` values of the set.
 pub(crate) fn values(id: i32, count: usize) -> nix::Result<Vec<c_ushort>> {
-    let mut values = vec![0; count.max(LARGEST)];
-    // SAFETY: the kernel writes as many values as the set has semaphores. The
-    // identifier may mean another set by now, for which there is room too.
+    let mut values = vec![0; LARGEST];
+    // SAFETY: the kernel writes as many values as the set that the identifier
+    // means now has semaphores, for which there is room.
     Errno::result(unsafe { libc::semctl(id, 0, libc::GETALL, values.as_mut_ptr()) })?;
     values.truncate(count);
     Ok(values)
 }
 
-/// semctl(2) with SETALL; as many values as `stat` told of this set.
+/// semctl(2) with SETALL. A set that has more semaphores gets zeroes for them.
 pub(crate) fn set_values(id: i32, values: &[c_ushort]) -> nix::Result<()> {
-    // SAFETY: as in `values`; the kernel only reads.
-    Errno::result(unsafe { libc::semctl(id, 0, libc::SETALL, values.as_ptr()) }).map(drop)
+    let mut all = vec![0; LARGEST];
+    let count = values.len().min(LARGEST);
+    all[..count].copy_from_slice(&values[..count]);
+    // SAFETY: the kernel reads as many values as the set that the identifier
+    // means now has semaphores, and there are as many.
+    Errno::result(unsafe { libc::semctl(id, 0, libc::SETALL, all.as_ptr()) }).map(drop)
 }
 
 /// semtimedop(2); without a timeout it is semop(2).

@@ -20,7 +20,7 @@ macro_rules! program {
         extern "C" fn main(argc: ::std::ffi::c_int, argv: *const *const ::std::ffi::c_char) -> ::std::ffi::c_int {
             let run: fn(::std::vec::Vec<::std::ffi::OsString>) -> u8 = $run;
             // SAFETY: they are what the C library passes to `main`.
-            run(unsafe { $crate::start::arguments(argc, argv) }).into()
+            run(unsafe { $crate::process::start::arguments(argc, argv) }).into()
         }
     };
 }

@@ -51,8 +51,9 @@ impl Timer {
         // SAFETY: `event` is valid to be read and `timer` to be written.
         let created = unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) };
         if created == -1 {
+            let errno = Errno::last(); // before other calls change it
             restore(&old_mask, &old_action);
-            return Err(Errno::last());
+            return Err(errno);
         }
         Ok(Timer { timer, old_mask, old_action })
     }
@@ -65,10 +66,9 @@ impl Timer {
     }
 }
 
-/// Not zero, which would disarm.
+/// A time that is not zero, which would disarm.
 fn timespec(duration: Duration) -> libc::timespec {
-    let duration = duration.max(Duration::from_nanos(1));
-    libc::timespec { tv_sec: duration.as_secs() as libc::time_t, tv_nsec: duration.subsec_nanos() as _ }
+    super::timespec(duration.max(Duration::from_nanos(1)))
 }
 
 fn restore(mask: &libc::sigset_t, action: &libc::sigaction) {

@@ -1,0 +1,155 @@
+//! What the tools' options share: groups of options, and the parsers of values.
+
+mod values;
+
+use std::time::Duration;
+
+use libipc::address::{Address, Form, Kind};
+use libipc::inventory;
+use libipc::mode::Mode;
+use libipc::mq::{Attributes, Create, Queue};
+use libipc::wait::Timeout;
+use libipc::{Error, ErrorKind, Hint, Result};
+
+use crate::app::Io;
+pub use values::*;
+
+/// The last line of each help.
+pub const AFTER_HELP: &str = "Addresses, durations and exit statuses: see ipcutils(7).";
+
+/// The forms of an address of this kind, for help texts, but for those that the tool
+/// cannot use.
+pub fn forms(kind: Kind, but: &[Form]) -> String {
+    let forms: Vec<_> = kind.forms().filter(|form| !but.contains(form)).map(Form::as_str).collect();
+    let Some((last, rest)) = forms.split_last() else { return String::new() };
+    format!("{} or {last}", rest.join(", "))
+}
+
+/// How long to wait.
+#[derive(clap::Args, Debug)]
+pub struct Waiting {
+    /// Do not wait: status 75 instead
+    #[arg(short, long, conflicts_with = "timeout")]
+    nonblock: bool,
+    /// Wait no longer than this: 2, .5, 1m30s
+    #[arg(short = 'w', long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
+    /// Status instead of 75 and 124
+    #[arg(short = 'E', long, value_name = "CODE", value_parser = exit_status)]
+    pub busy_status: Option<u8>,
+}
+
+impl Waiting {
+    /// The timeout, for the library.
+    pub fn timeout(&self) -> Timeout {
+        match self.timeout {
+            _ if self.nonblock => Timeout::Now,
+            Some(timeout) => Timeout::After(timeout),
+            None => Timeout::Never,
+        }
+    }
+}
+
+/// Which objects are wanted.
+#[derive(clap::Args, Debug)]
+pub struct Filter {
+    /// Only your own
+    #[arg(long)]
+    mine: bool,
+    /// Only those that were not used for this long
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    older: Option<Duration>,
+    /// Only those whose address or name matches
+    #[arg(long, value_name = "GLOB", value_parser = pattern())]
+    name: Option<inventory::Pattern>,
+}
+
+impl Filter {
+    /// Whether something besides `--mine` chooses among them.
+    pub fn chooses(&self) -> bool {
+        self.older.is_some() || self.name.is_some()
+    }
+
+    /// The filter, for the library.
+    pub fn wanted(&self, user: Option<u32>, orphans: bool) -> inventory::Filter {
+        let uid = if self.mine { Some(libipc::process::life::own_uid()) } else { user };
+        inventory::Filter { uid, pattern: self.name.clone(), older: self.older, orphans }
+    }
+}
+
+/// Where records end.
+#[derive(clap::Args, Debug)]
+pub struct Ends {
+    /// Records are lines
+    #[arg(short, long, conflicts_with = "null")]
+    lines: bool,
+    /// Records end with a NUL
+    #[arg(short = '0', long)]
+    null: bool,
+}
+
+impl Ends {
+    /// The byte that ends a record, if there are records.
+    pub fn end(&self) -> Option<u8> {
+        match (self.lines, self.null) {
+            (true, _) => Some(b'\n'),
+            (_, true) => Some(0),
+            _ => None,
+        }
+    }
+}
+
+/// How to make a queue.
+#[derive(clap::Args, Debug)]
+pub struct NewQueue {
+    /// Create the queue if it is absent
+    #[arg(short, long)]
+    create: bool,
+    /// POSIX: the number of messages it holds
+    #[arg(long, value_name = "N", value_parser = number::<u64>(1..=u64::MAX))]
+    max_messages: Option<u64>,
+    /// POSIX: the largest message in bytes
+    #[arg(long, value_name = "N", value_parser = positive_size)]
+    message_size: Option<u64>,
+    /// Its permissions, less the umask [default: 0600]
+    #[arg(short, long, value_name = "OCTAL", value_parser = mode)]
+    mode: Option<Mode>,
+    /// Say if an existing queue has other limits
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+impl NewQueue {
+    /// How to make the queue at this address; None if it must exist.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`], before anything is opened.
+    pub fn wanted(&self, exclusive: bool, address: &Address) -> Result<Option<Create>> {
+        let NewQueue { mode, max_messages, message_size, .. } = *self;
+        let usage = |problem, advice: &str| {
+            Err(Error::new(ErrorKind::Usage, address, problem).hint(Hint::Advice(advice.into())))
+        };
+        if address.form() != Form::Posix && (max_messages.is_some() || message_size.is_some()) {
+            let problem = "a System V queue has the limits kernel.msgmax and kernel.msgmnb";
+            return usage(problem, "set them with sysctl, or use a POSIX queue, /name");
+        }
+        if self.create || exclusive || address.form() == Form::Private {
+            return Ok(Some(Create { exclusive, mode, max_messages, message_size }));
+        }
+        if mode.is_some() || max_messages.is_some() || message_size.is_some() {
+            let problem = "--mode, --max-messages and --message-size are for a new queue";
+            return usage(problem, "say -c to create it");
+        }
+        Ok(None)
+    }
+
+    /// With -v, say that a queue which exists is not what was asked for.
+    pub fn report_other_limits(&self, io: &Io<'_>, address: &Address, queue: &Queue) {
+        let Some(Attributes { max_messages, message_size, .. }) = queue.attributes() else { return };
+        let differs = |asked: Option<u64>, has| asked.is_some_and(|asked| asked != has);
+        if self.verbose && (differs(self.max_messages, max_messages) || differs(self.message_size, message_size)) {
+            let has = format!("{max_messages} messages of {message_size} bytes");
+            io.warn(format_args!("{address}: exists already, with room for {has}"));
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What a [`Hint`] of the library is called in options: the only place where a
+//! cure names a tool or a flag.
+//!
+//! A test holds every word of it against the tools' command lines, so that a cure
+//! that cannot be typed fails the build.
+
+use std::fmt::Write;
+
+use libipc::Kind;
+use libipc::address::Form;
+use libipc::error::{Error, Hint, Spelling};
+use libipc::text::printable;
+
+/// An error of the tool `tool` as the line that a user reads: the object, what went
+/// wrong, what else was told of it, and how to mend it.
+pub fn line(error: &Error, contexts: &[String], tool: &str) -> String {
+    let mut line = error.to_string();
+    for context in contexts {
+        let _ = write!(line, "; {context}");
+    }
+    if let Some(hint) = &error.hint {
+        let _ = write!(line, " ({})", words(hint, tool));
+    }
+    line
+}
+
+/// The hint in the words of the tool that shows it.
+pub fn words(hint: &Hint, tool: &str) -> String {
+    // A flag of the tool itself stands alone.
+    let flag = |of: &str, flag: &str| if of == tool { flag.to_owned() } else { format!("{of} {flag}") };
+    match hint {
+        Hint::Say(all) => format!("say {}", spellings(all)),
+        Hint::Forms(kind) => forms(*kind, tool),
+        Hint::PutKind(kinds) => {
+            let kinds: Vec<_> = kinds.iter().map(|kind| format!("{}:", kind.as_str())).collect();
+            format!("put {} in front", either(&kinds))
+        }
+        Hint::KindForms => format!("say KIND:ADDRESS, where KIND is {}", either(&Kind::ALL.map(Kind::as_str))),
+        Hint::OtherKind(address) => format!("say {address}"),
+        Hint::Remove(address) => format!("ipcunlink {address} removes it"),
+        Hint::RemoveIfUnused(address) => format!("if nothing uses it, ipcunlink {address} removes it"),
+        Hint::WriteInPlace(None) => format!("write into it with {}", flag("shmput", "-i")),
+        Hint::WriteInPlace(Some(address)) => {
+            format!("write into it with {}, or remove it with ipcunlink {address}", flag("shmput", "-i"))
+        }
+        Hint::PutAgain(address) => format!("put it again with shmput, or remove it with ipcunlink {address}"),
+        Hint::ModeOrRemove(address) => {
+            format!("if it is whole, change its mode, else remove it with ipcunlink {address}")
+        }
+        Hint::RemoveFirst => "its owner and group cannot be kept: remove it with ipcunlink first".into(),
+        Hint::Foreign => format!("{} writes it all the same", flag("shmput", "--foreign")),
+        Hint::MakeRoom => "remove what is not needed".into(),
+        Hint::MakeRoomOrRemount(option) => {
+            format!("remove what is not needed with ipcunlink, or mount -o remount,{option}=N /dev/shm")
+        }
+        Hint::AskForLess => "ask for less, or remove what is not needed with ipcunlink".into(),
+        Hint::Size => format!("give {} N", flag("shmput", "--size")),
+        Hint::LargerSize => format!("give a larger {}", flag("shmput", "--size")),
+        Hint::LargerMessages => format!("make the queue anew with a larger {}", flag("mqsend", "--message-size")),
+        Hint::LargerRing => format!("remove it with ipcunlink and make a larger one with {}", flag("ringput", "-s")),
+        Hint::Sysctl(setting) => format!("sysctl {setting}=N raises it"),
+        Hint::SysctlSem(number) => semaphore_limit(*number),
+        Hint::SysctlSet(setting, value) => format!("sysctl {setting}={value}"),
+        Hint::Ulimit(option) => format!("raise it with ulimit -{option}"),
+        Hint::QueueBytes => "raise it with ulimit -q, remove queues, or ask for fewer or smaller messages".into(),
+        Hint::FileSize => "see 'ulimit -f' and the file system's largest file".into(),
+        Hint::Processes => "see 'ulimit -u' and kernel.pid_max".into(),
+        Hint::UseAsItIs(address) => {
+            format!("leave {} out, or remove the set with ipcunlink {address}", flag("semop", "-c"))
+        }
+        Hint::Initialise(values, address) => {
+            const SHOWN: usize = 8;
+            let mut list = values.iter().take(SHOWN).map(u32::to_string).collect::<Vec<_>>().join(",");
+            if values.len() > SHOWN {
+                list += ",...";
+            }
+            format!(
+                "its maker has died or is another program: semop --set {list} {address}, or ipcunlink sem:{address}"
+            )
+        }
+        Hint::FromZero => "they are counted from 0".into(),
+        Hint::Reset(address) => format!("see that the data is sound, then shmlock --reset {address}"),
+        Hint::ResetMutex(offset, address) => {
+            format!("see that the data is sound, then shmlock --pthread {offset} --reset {address}")
+        }
+        Hint::ReadersLock if tool == "shmlock" => {
+            "it takes write permission; --shared takes read permission alone".into()
+        }
+        Hint::ReadersLock => "it takes write permission".into(),
+        Hint::ResumeOrRestart(committed) => format!(
+            "{} goes on after byte {committed}, {} begins anew",
+            flag("ringput", "--resume"),
+            flag("ringput", "--restart")
+        ),
+        Hint::ReaderAway(name) => {
+            let name = printable(name);
+            format!("ringcat --as {name} reads on, ringcat --forget {name} gives it up")
+        }
+        Hint::ReadersFull => "ringcat --status lists them, ringcat --forget NAME gives one up that is away".into(),
+        Hint::Advice(words) => words.clone(),
+    }
+}
+
+/// Addresses, each with what it is for where that is told.
+fn spellings(all: &[Spelling]) -> String {
+    let explained = all.iter().any(|spelling| spelling.meaning.is_some());
+    let words: Vec<String> = all
+        .iter()
+        .map(|Spelling { address, meaning }| match meaning {
+            Some(meaning) => format!("{address} {meaning}"),
+            None => address.clone(),
+        })
+        .collect();
+    if explained { words.join(", ") } else { either(&words) }
+}
+
+/// `a, b or c`.
+fn either<T: AsRef<str>>(words: &[T]) -> String {
+    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+    match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => words.concat(),
+    }
+}
+
+/// The forms of an address of this kind, or of any.
+fn forms(kind: Option<Kind>, tool: &str) -> String {
+    let forms: Vec<&str> = match kind {
+        Some(kind) => kind.forms().map(Form::as_str).collect(),
+        None => Form::ALL.map(Form::as_str).into(),
+    };
+    let mutex = if tool == "shmlock" { ", or --pthread OFFSET for a mutex in a segment" } else { "" };
+    format!("say {}{mutex}", either(&forms))
+}
+
+/// The numbers of kernel.sem: SEMMSL, SEMMNS, SEMOPM, SEMMNI. Other sets are in the
+/// way of the second and the fourth alone.
+fn semaphore_limit(number: u8) -> String {
+    let (which, room) = match number {
+        1 => ("first", ""),
+        2 => ("second", ", ipcunlink makes room"),
+        3 => ("third", ""),
+        _ => ("fourth", ", ipcunlink makes room"),
+    };
+    format!("the {which} number of sysctl kernel.sem raises it{room}")
+}

@@ -1,0 +1,238 @@
+//! The values: an address, its forms, the kinds of object, and how they are written.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use super::key::{Key, Proj};
+use super::name::PosixName;
+use crate::base::text::printable;
+
+/// What an object is named by, its kind being known from elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A name in a directory.
+    Name(Name),
+    /// A System V object.
+    SysV(SysV),
+}
+
+/// A name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// `/name`, a POSIX object.
+    Posix(PosixName),
+    /// `file:PATH`, a mapped file.
+    File(PathBuf),
+}
+
+/// How a System V object is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SysV {
+    /// `key:N` or a bare `0xN`.
+    Key(Key),
+    /// `id:N`.
+    Id(i32),
+    /// `ftok:PATH[:PROJ]`.
+    Ftok(PathBuf, Proj),
+    /// `private:`, a new object that no key finds.
+    Private,
+}
+
+/// The forms of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `/name`
+    Posix,
+    /// `key:N`
+    Key,
+    /// `id:N`
+    Id,
+    /// `ftok:PATH[:PROJ]`
+    Ftok,
+    /// `private:`
+    Private,
+    /// `file:PATH`
+    File,
+}
+
+impl Form {
+    /// All of them, in the order in which they are told.
+    pub const ALL: [Form; 6] = [Form::Posix, Form::Key, Form::Id, Form::Ftok, Form::Private, Form::File];
+
+    /// How it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Form::Posix => "/name",
+            Form::Key => "key:N",
+            Form::Id => "id:N",
+            Form::Ftok => "ftok:PATH[:PROJ]",
+            Form::Private => "private:",
+            Form::File => "file:PATH",
+        }
+    }
+}
+
+/// The kinds of object, as they stand in front of an address where the tool
+/// does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Shared memory.
+    Shm,
+    /// A ring of ours, in shared memory.
+    Ring,
+    /// A lock of ours, in shared memory.
+    Lock,
+    /// A message queue.
+    Mq,
+    /// Semaphores.
+    Sem,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 5] = [Kind::Shm, Kind::Ring, Kind::Lock, Kind::Mq, Kind::Sem];
+
+    /// The word in front of the address.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Kind::Shm => "shm",
+            Kind::Ring => "ring",
+            Kind::Lock => "lock",
+            Kind::Mq => "mq",
+            Kind::Sem => "sem",
+        }
+    }
+
+    /// What it is called in a sentence.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Kind::Shm => "segment",
+            Kind::Ring => "ring",
+            Kind::Lock => "lock",
+            Kind::Mq => "message queue",
+            Kind::Sem => "semaphore",
+        }
+    }
+
+    /// The kind of a word.
+    pub fn from_bytes(word: &[u8]) -> Option<Self> {
+        Kind::ALL.into_iter().find(|kind| kind.as_str().as_bytes() == word)
+    }
+
+    /// The table of who takes which form of address: the only one.
+    pub const fn accepts(self, form: Form) -> bool {
+        match form {
+            Form::Posix => true,
+            Form::File => matches!(self, Kind::Shm | Kind::Ring | Kind::Lock),
+            Form::Key | Form::Id | Form::Ftok | Form::Private => matches!(self, Kind::Shm | Kind::Mq | Kind::Sem),
+        }
+    }
+
+    /// The forms that an address of this kind may have.
+    pub fn forms(self) -> impl Iterator<Item = Form> {
+        Form::ALL.into_iter().filter(move |&form| self.accepts(form))
+    }
+}
+
+impl Address {
+    /// Its form.
+    pub const fn form(&self) -> Form {
+        match self {
+            Address::Name(Name::Posix(_)) => Form::Posix,
+            Address::Name(Name::File(_)) => Form::File,
+            Address::SysV(SysV::Key(_)) => Form::Key,
+            Address::SysV(SysV::Id(_)) => Form::Id,
+            Address::SysV(SysV::Ftok(..)) => Form::Ftok,
+            Address::SysV(SysV::Private) => Form::Private,
+        }
+    }
+
+    /// The bytes that a user would type.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Address::Name(name) => name.to_bytes(),
+            Address::SysV(sysv) => sysv.to_bytes(),
+        }
+    }
+}
+
+impl Name {
+    fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Name::Posix(name) => name.as_os_str().as_bytes().to_vec(),
+            Name::File(path) => [b"file:", path.as_os_str().as_bytes()].concat(),
+        }
+    }
+}
+
+impl SysV {
+    fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            SysV::Key(key) => format!("key:{key}").into_bytes(),
+            SysV::Id(id) => format!("id:{id}").into_bytes(),
+            SysV::Ftok(path, proj) => {
+                [b"ftok:", path.as_os_str().as_bytes(), format!(":{}", proj.get()).as_bytes()].concat()
+            }
+            SysV::Private => b"private:".to_vec(),
+        }
+    }
+}
+
+/// As [`Address::to_bytes`], made printable.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable(OsStr::from_bytes(&self.to_bytes())))
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable(OsStr::from_bytes(&self.to_bytes())))
+    }
+}
+
+impl fmt::Display for SysV {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable(OsStr::from_bytes(&self.to_bytes())))
+    }
+}
+
+impl From<PosixName> for Address {
+    fn from(name: PosixName) -> Self {
+        Address::Name(Name::Posix(name))
+    }
+}
+
+/// An address with its kind in front: `shm:/seg`, `mq:key:0x2a`. The kind
+/// accepts the address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KindAddress {
+    pub(crate) kind: Kind,
+    pub(crate) address: Address,
+}
+
+impl KindAddress {
+    /// The kind.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The address without the kind.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The bytes that a user would type.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        [self.kind.as_str().as_bytes(), b":", &self.address.to_bytes()].concat()
+    }
+}
+
+/// As [`KindAddress::to_bytes`], made printable.
+impl fmt::Display for KindAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable(OsStr::from_bytes(&self.to_bytes())))
+    }
+}

@@ -1,0 +1,11 @@
+//! What every part of the library speaks: names, errors, modes and waiting.
+//!
+//! Nothing here knows an object of the kernel's; only `sys` is below.
+
+pub mod address;
+pub mod error;
+mod hint;
+pub mod mode;
+pub(crate) mod sysctl;
+pub mod text;
+pub mod wait;

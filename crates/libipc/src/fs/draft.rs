@@ -1,0 +1,211 @@
+//! New content on its way to a name: written to a file that has none, and
+//! published all at once.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::AsRawFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
+use nix::sys::stat::{FileStat, Mode as Bits, fchmod, fstat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, linkat, unlinkat};
+
+use super::byte_lock::{LockMode, Range, try_lock};
+use super::copy::flush;
+use super::entry::{Access, Entry, Object, RACES};
+use super::temporary::{sweep, temporary_name};
+use crate::base::error::{Error, ErrorKind, Hint, Result};
+use crate::base::mode::Mode;
+use crate::process::signals::{Deferred, with_signals_blocked};
+
+/// Whether a name may be taken from what stands under it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replace {
+    /// The name must be free: [`ErrorKind::Exists`] otherwise.
+    Never,
+    /// Take it from what passes the caller's check, keeping its mode or not.
+    Checked {
+        /// The new object gets the old one's permission bits.
+        keep_mode: bool,
+    },
+}
+
+/// Content on its way to a name.
+#[derive(Debug)]
+pub(crate) struct Draft<'a> {
+    entry: &'a Entry,
+    file: File,
+    name: Option<OsString>,
+    signals: Option<Deferred>,
+}
+
+impl<'a> Draft<'a> {
+    /// Begin new content for a name, in a file that has no name yet.
+    ///
+    /// What dead makers left is swept first: it may be what fills the memory.
+    pub(crate) fn new(entry: &'a Entry, mode: Mode) -> Result<Self> {
+        sweep(&entry.dir);
+        let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
+        match openat(&entry.dir, ".", flags, mode.for_open()) {
+            Ok(fd) => Ok(Draft { entry, file: File::from(fd), name: None, signals: None }),
+            // O_TMPFILE holds O_DIRECTORY, so old kernels and file systems say
+            // EISDIR or ENOENT.
+            Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::ENOENT | Errno::EINVAL) => Self::named(entry, mode),
+            Err(errno) => Err(entry.errno(errno)),
+        }
+    }
+
+    /// Where a file cannot be without a name it has a temporary one, and signals
+    /// wait until it is published or removed.
+    fn named(entry: &'a Entry, mode: Mode) -> Result<Self> {
+        let signals = Deferred::new()?;
+        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        for _ in 0..RACES {
+            let name = temporary_name();
+            let file = match openat(&entry.dir, name.as_os_str(), flags, mode.for_open()) {
+                Ok(fd) => File::from(fd),
+                Err(Errno::EEXIST) => continue,
+                Err(errno) => return Err(entry.errno(errno)),
+            };
+            let locked = try_lock(&file, LockMode::Exclusive, Range::ALL).and_then(|held| Ok((held, fstat(&file)?)));
+            match locked {
+                // Until it was locked it looked like a leftover to everyone, and
+                // is being swept or has been.
+                Ok((false, _)) => continue,
+                Ok((_, stat)) if stat.st_nlink == 0 => continue,
+                Ok(_) => return Ok(Draft { entry, file, name: Some(name), signals: Some(signals) }),
+                Err(errno) => {
+                    let _ = unlinkat(&entry.dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
+                    return Err(entry.errno(errno));
+                }
+            }
+        }
+        Err(Error::new(ErrorKind::Failure, entry.label(), "no temporary name is free beside it"))
+    }
+
+    /// Where the content is written to.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Signals to look for while writing, where a death would leave a name.
+    pub(crate) fn signals(&self) -> Option<&Deferred> {
+        self.signals.as_ref()
+    }
+
+    /// Remove the temporary name, if there is one.
+    pub(crate) fn abandon(self) {
+        self.drop_name();
+    }
+
+    fn drop_name(&self) {
+        if let Some(name) = &self.name {
+            let _ = unlinkat(&self.entry.dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
+        }
+    }
+
+    /// Put the content under its name, all at once. `check` looks at the object
+    /// that would be replaced, and may refuse; it is called again for each new
+    /// one that appears meanwhile.
+    pub(crate) fn publish(self, replace: Replace, check: impl Fn(&Object) -> Result<()>) -> Result<()> {
+        // On a disk: a name for content that is not there yet would be a mix
+        // after a crash, and some file systems tell only now that they are full.
+        if let Err(errno) = flush(&self.file) {
+            self.drop_name();
+            return Err(self.entry.errno(errno));
+        }
+        let published = self.try_publish(replace, check);
+        if published.is_err() {
+            self.drop_name();
+        }
+        published
+    }
+
+    fn try_publish(&self, replace: Replace, check: impl Fn(&Object) -> Result<()>) -> Result<()> {
+        let entry = self.entry;
+        for _ in 0..RACES {
+            match self.take_free_name() {
+                Ok(()) => return Ok(()),
+                Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(entry.errno(errno)),
+            }
+            let Replace::Checked { keep_mode } = replace else {
+                return Err(entry.errno(Errno::EEXIST));
+            };
+            match entry.open(Access::Write) {
+                Ok(old) => {
+                    check(&old)?;
+                    self.adopt(&old.stat, keep_mode)?;
+                    return self.replace().map_err(|errno| entry.errno(errno));
+                }
+                // Removed meanwhile: the name is free again.
+                Err(error) if matches!(error.kind, ErrorKind::Missing) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::new(ErrorKind::Gone, entry.label(), "is replaced faster than it can be looked at"))
+    }
+
+    /// EEXIST if the name is taken.
+    fn take_free_name(&self) -> nix::Result<()> {
+        let (dir, leaf) = (&self.entry.dir, self.entry.leaf.as_os_str());
+        let Some(name) = &self.name else { return self.link(leaf) };
+        match renameat2(dir, name.as_os_str(), dir, leaf, RenameFlags::RENAME_NOREPLACE) {
+            // A file system that knows neither unnamed files nor that flag.
+            Err(Errno::EINVAL) => {
+                linkat(dir, name.as_os_str(), dir, leaf, AtFlags::empty())?;
+                unlinkat(dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir)
+            }
+            other => other,
+        }
+    }
+
+    /// Give the unnamed file a name: open(2), O_TMPFILE.
+    fn link(&self, leaf: &OsStr) -> nix::Result<()> {
+        let dir = &self.entry.dir;
+        match linkat(&self.file, "", dir, leaf, AtFlags::AT_EMPTY_PATH) {
+            // Older kernels want a capability for that, and none for this.
+            Err(Errno::ENOENT | Errno::EPERM) => {
+                let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+                linkat(AT_FDCWD, path.as_str(), dir, leaf, AtFlags::AT_SYMLINK_FOLLOW)
+            }
+            other => other,
+        }
+    }
+
+    /// Take over owner, group and mode of the object that is to be replaced.
+    fn adopt(&self, old: &FileStat, keep_mode: bool) -> Result<()> {
+        let refuse = |errno| self.entry.errno(errno).hint(Hint::RemoveFirst);
+        let new = fstat(&self.file).map_err(|errno| self.entry.errno(errno))?;
+        if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid) {
+            fchown(&self.file, Some(Uid::from_raw(old.st_uid)), Some(Gid::from_raw(old.st_gid))).map_err(refuse)?;
+        }
+        if keep_mode {
+            fchmod(&self.file, Bits::from_bits_truncate(old.st_mode & 0o777)).map_err(refuse)?;
+        }
+        Ok(())
+    }
+
+    /// linkat(2) refuses an existing name, so a second one is needed for an
+    /// instant, and rename(2) moves it over the old object.
+    fn replace(&self) -> nix::Result<()> {
+        let (dir, leaf) = (&self.entry.dir, self.entry.leaf.as_os_str());
+        if let Some(name) = &self.name {
+            return renameat(dir, name.as_os_str(), dir, leaf);
+        }
+        // Locked before it has a name, so that nobody sweeps it.
+        try_lock(&self.file, LockMode::Exclusive, Range::ALL)?;
+        with_signals_blocked(|| {
+            let name = loop {
+                let name = temporary_name();
+                match self.link(&name) {
+                    Err(Errno::EEXIST) => {}
+                    other => break other.map(|()| name),
+                }
+            }?;
+            renameat(dir, name.as_os_str(), dir, leaf).inspect_err(|_| {
+                let _ = unlinkat(dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
+            })
+        })
+    }
+}

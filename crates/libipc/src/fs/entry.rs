@@ -1,0 +1,310 @@
+//! A name in a directory: what a POSIX object or a `file:` is on Linux.
+//!
+//! Names are opened so that nothing planted under them can block, be followed
+//! or be written to, and content appears under them all at once: it is written
+//! to a file without a name, which is then linked.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, open, openat, renameat2};
+use nix::sys::stat::{FileStat, Mode as Bits, SFlag, fstat, fstatat};
+use nix::sys::statvfs::fstatvfs;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::temporary::{aside_name, sweep};
+use crate::base::address::{Address, Name, PosixName};
+use crate::base::error::{Error, ErrorKind, Hint, Result};
+use crate::base::text::printable;
+use crate::process::signals::with_signals_blocked;
+
+/// Where Linux keeps POSIX shared memory and semaphores: shm_overview(7).
+pub(crate) const SHM_DIR: &str = "/dev/shm";
+
+/// How many times a race for a name is run before it is called a failure.
+pub(crate) const RACES: usize = 1000;
+
+/// O_APPEND means nothing to a reader. It marks the descriptors of those who
+/// only ask, so that two that ask at once do not take each other for holders.
+pub(crate) const LOOKING: OFlag = OFlag::O_RDONLY.union(OFlag::O_APPEND);
+
+/// What a file will be opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Reading alone.
+    Read,
+    /// Reading by one who asks what it is, whatever its names: not counted among its
+    /// holders.
+    Look,
+    /// Reading the state of an object that is used by this name: not counted among
+    /// its holders.
+    Inspect,
+    /// Reading and writing.
+    Write,
+}
+
+/// A name in an open directory.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) dir: OwnedFd,
+    pub(crate) leaf: OsString,
+    name: Name,
+    label: String,
+}
+
+impl Entry {
+    /// The file behind a name: of a POSIX shared memory object, or of a path.
+    /// Links in the directories of a path are followed, one at its end never.
+    pub(crate) fn new(name: &Name) -> Result<Self> {
+        match name {
+            Name::Posix(posix) => Self::within(Path::new(SHM_DIR), posix.leaf(), name),
+            Name::File(path) => {
+                // Path::file_name would forgive a slash at the end.
+                let bytes = path.as_os_str().as_bytes();
+                let cut = bytes.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+                let (dir, leaf) = (&bytes[..cut], &bytes[cut..]);
+                if matches!(leaf, b"" | b"." | b"..") {
+                    return Err(Error::errno(name, Errno::EISDIR));
+                }
+                let dir = if dir.is_empty() { b"." } else { dir };
+                Self::within(Path::new(OsStr::from_bytes(dir)), OsStr::from_bytes(leaf), name)
+            }
+        }
+    }
+
+    /// The file of a POSIX named semaphore.
+    pub(crate) fn semaphore(name: &PosixName) -> Result<Self> {
+        let mut leaf = OsString::from("sem.");
+        leaf.push(name.leaf());
+        Self::within(Path::new(SHM_DIR), &leaf, &Name::Posix(name.clone()))
+    }
+
+    fn within(dir: &Path, leaf: &OsStr, name: &Name) -> Result<Self> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        match open(dir, flags, Bits::empty()) {
+            Ok(dir) => Ok(Entry { dir, leaf: leaf.to_owned(), name: name.clone(), label: name.to_string() }),
+            Err(Errno::ENOENT) if dir == Path::new(SHM_DIR) => {
+                Err(Error::new(ErrorKind::Failure, name, format!("{SHM_DIR} does not exist"))
+                    .hint(Hint::advice(format!("mount -t tmpfs tmpfs {SHM_DIR}"))))
+            }
+            Err(Errno::ENOENT | Errno::ENOTDIR) => {
+                Err(Error::new(ErrorKind::Missing, name, "its directory does not exist"))
+            }
+            Err(errno) => Err(Error::errno(name, errno)),
+        }
+    }
+
+    /// The object as the user wrote it.
+    pub(crate) fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Its address.
+    pub(crate) fn address(&self) -> Address {
+        Address::Name(self.name.clone())
+    }
+
+    fn is_posix(&self) -> bool {
+        matches!(self.name, Name::Posix(_))
+    }
+
+    /// The name without its directory.
+    pub(crate) fn leaf(&self) -> &OsStr {
+        &self.leaf
+    }
+
+    pub(crate) fn errno(&self, errno: Errno) -> Error {
+        if errno == Errno::ENOSPC || errno == Errno::EDQUOT {
+            return self.full(errno);
+        }
+        Error::errno(&self.label, errno)
+    }
+
+    /// The file system is full: its size and what is free say how far off.
+    fn full(&self, errno: Errno) -> Error {
+        let mut error = Error::errno(&self.label, errno);
+        let mut option = "size";
+        if let Ok(fs) = fstatvfs(&self.dir) {
+            let (size, free) = (fs.blocks() * fs.fragment_size(), fs.blocks_available() * fs.fragment_size());
+            let found = if fs.files() > 0 && fs.files_available() == 0 {
+                option = "nr_inodes";
+                format!("its file system has no inode free, of {}", fs.files())
+            } else {
+                format!("its file system has {size} bytes, of which {free} are free")
+            };
+            error.problem += &format!(": {found}");
+        }
+        error.hint(if self.is_posix() { Hint::MakeRoomOrRemount(option) } else { Hint::MakeRoom })
+    }
+
+    /// What the name means now, or None. Nothing is opened, so that a planted
+    /// FIFO or device notices nothing.
+    pub(crate) fn stat(&self) -> Result<Option<FileStat>> {
+        match fstatat(&self.dir, self.leaf.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(self.errno(errno)),
+        }
+    }
+
+    /// Open the file, if it is one: regular, under one name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Missing`], [`ErrorKind::Denied`], and
+    /// [`ErrorKind::Unexpected`] for a FIFO, a directory, a link, or a file
+    /// with a second name, which does not matter to one who looks.
+    pub(crate) fn open(&self, access: Access) -> Result<Object> {
+        for _ in 0..RACES {
+            let Some(stat) = self.stat()? else { return Err(self.errno(Errno::ENOENT)) };
+            self.check_regular(&stat)?;
+            let rights = match access {
+                Access::Read => OFlag::O_RDONLY,
+                Access::Look | Access::Inspect => LOOKING,
+                Access::Write => OFlag::O_RDWR,
+            };
+            let flags = rights | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+            let fd = match openat(&self.dir, self.leaf.as_os_str(), flags, Bits::empty()) {
+                Ok(fd) => fd,
+                Err(Errno::ENOENT) => continue,
+                Err(errno) => return Err(self.errno(errno)),
+            };
+            let stat = fstat(&fd).map_err(|errno| self.errno(errno))?;
+            self.check_regular(&stat)?;
+            match stat.st_nlink {
+                // Removed or replaced between the two calls: look again.
+                0 => continue,
+                1 => return Ok(Object { file: File::from(fd), stat }),
+                _ if access == Access::Look => return Ok(Object { file: File::from(fd), stat }),
+                // A second name may be a temporary one of a dead maker.
+                _ if sweep(&self.dir) => continue,
+                _ => {
+                    return Err(Error::new(ErrorKind::Unexpected, &self.label, "has a second name, a hard link")
+                        .hint(Hint::advice("remove the other name, or copy the file")));
+                }
+            }
+        }
+        Err(Error::new(ErrorKind::Gone, &self.label, "is replaced faster than it can be opened"))
+    }
+
+    /// A regular file, or [`ErrorKind::Unexpected`].
+    fn check_regular(&self, stat: &FileStat) -> Result<()> {
+        let what = match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
+            SFlag::S_IFREG => return Ok(()),
+            SFlag::S_IFIFO => "a FIFO",
+            SFlag::S_IFDIR => "a directory",
+            SFlag::S_IFLNK => "a symbolic link",
+            SFlag::S_IFSOCK => "a socket",
+            _ => "a device",
+        };
+        let error =
+            Error::new(ErrorKind::Unexpected, &self.label, format!("is {what}, not an object of shared memory"));
+        let path = Path::new(SHM_DIR).join(&self.leaf);
+        let advice = || Hint::advice(format!("rm or rmdir {}", printable(path.as_os_str())));
+        Err(if self.is_posix() { error.hint(advice()) } else { error })
+    }
+
+    /// Whether the name still means the object that was opened.
+    pub(crate) fn means(&self, object: &Object) -> Result<bool> {
+        let same = |stat: FileStat| (stat.st_dev, stat.st_ino) == (object.stat.st_dev, object.stat.st_ino);
+        Ok(self.stat()?.is_some_and(same))
+    }
+
+    /// Whether this is a POSIX name, or the path of one.
+    pub(crate) fn is_in_shm(&self) -> bool {
+        let identity = |stat: FileStat| (stat.st_dev, stat.st_ino);
+        self.is_posix() || fstat(&self.dir).map(identity).ok() == nix::sys::stat::stat(SHM_DIR).map(identity).ok()
+    }
+
+    /// Remove the name. Who has the object open keeps it.
+    ///
+    /// # Errors
+    /// As of [`Entry::open`]; only a regular file is removed, or a temporary
+    /// second name of ours.
+    pub(crate) fn remove(&self) -> Result<()> {
+        let Some(stat) = self.stat()? else { return Err(self.errno(Errno::ENOENT)) };
+        // A second name is no reason: removing one harms no other.
+        self.check_regular(&stat)?;
+        unlinkat(&self.dir, self.leaf.as_os_str(), UnlinkatFlags::NoRemoveDir).map_err(|errno| self.errno(errno))
+    }
+
+    /// Remove the name if it still means `object`.
+    ///
+    /// There is no system call for that: the name is moved aside, looked at, and
+    /// put back if it was another object by then.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Gone`] if the name means another object, or none.
+    pub(crate) fn remove_if_same(&self, object: &Object) -> Result<()> {
+        let gone =
+            || Error::new(ErrorKind::Gone, &self.label, "was replaced or removed meanwhile, and is left as it is");
+        if !self.means(object)? {
+            return Err(gone());
+        }
+        let aside = aside_name();
+        let unlink = || match unlinkat(&self.dir, aside.as_os_str(), UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(self.errno(errno)),
+        };
+        let (leaf, away) = (self.leaf.as_os_str(), aside.as_os_str());
+        let rename = |from, to| renameat2(&self.dir, from, &self.dir, to, RenameFlags::RENAME_NOREPLACE);
+        with_signals_blocked(|| {
+            match rename(leaf, away) {
+                Ok(()) => {}
+                Err(Errno::ENOENT) => return Err(gone()),
+                // A file system without that call: what was compared above must do.
+                Err(Errno::EINVAL | Errno::ENOSYS) => return self.remove(),
+                Err(errno) => return Err(self.errno(errno)),
+            }
+            let stat = fstatat(&self.dir, away, AtFlags::AT_SYMLINK_NOFOLLOW);
+            if stat.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (object.stat.st_dev, object.stat.st_ino)) {
+                return unlink();
+            }
+            // Another object's name: back. If it has been taken meanwhile, then
+            // by an object that has replaced this one too.
+            match rename(away, leaf) {
+                Err(Errno::EEXIST) => unlink().and(Err(gone())),
+                Err(errno) => Err(self.errno(errno)),
+                Ok(()) => Err(gone()),
+            }
+        })
+    }
+}
+
+/// An open file behind a name, and what fstat(2) said of it then.
+#[derive(Debug)]
+pub(crate) struct Object {
+    file: File,
+    pub(crate) stat: FileStat,
+}
+
+impl Object {
+    /// What is behind an open file.
+    pub(crate) fn of(file: File) -> nix::Result<Self> {
+        let stat = fstat(&file)?;
+        Ok(Object { file, stat })
+    }
+
+    /// The open file.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Its size in bytes when it was opened.
+    pub(crate) fn size(&self) -> u64 {
+        self.stat.st_size.cast_unsigned()
+    }
+
+    /// Its size in bytes now.
+    pub(crate) fn size_now(&self) -> nix::Result<u64> {
+        Ok(fstat(&self.file)?.st_size.cast_unsigned())
+    }
+
+    /// The user who owns it.
+    pub(crate) fn owner(&self) -> u32 {
+        self.stat.st_uid
+    }
+}

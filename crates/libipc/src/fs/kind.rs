@@ -1,0 +1,70 @@
+//! What the object behind a name is: segment, ring, lock or semaphore.
+
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+
+use super::entry::{Access, Entry};
+use super::temporary::TEMPORARY;
+use crate::base::address::{Kind, KindAddress};
+use crate::base::error::{Error, ErrorKind, Hint, Result, Spelling};
+
+/// The first bytes of a ring's object: ipcutils-ring(5).
+pub(crate) const RING_MAGIC: [u8; 8] = *b"\x89ipcring";
+/// The first bytes of a lock's object: ipcutils-lock(5).
+pub(crate) const LOCK_MAGIC: [u8; 8] = *b"\x89ipclock";
+
+/// What begins the name of a semaphore's file: sem_overview(7).
+pub(crate) const SEMAPHORE: &[u8] = b"sem.";
+
+/// Segment, ring or lock: the first bytes tell.
+pub(crate) fn kind_of(file: &File) -> Kind {
+    let mut magic = [0; 8];
+    match file.read_exact_at(&mut magic, 0) {
+        Ok(()) if magic == RING_MAGIC => Kind::Ring,
+        Ok(()) if magic == LOCK_MAGIC => Kind::Lock,
+        _ => Kind::Shm,
+    }
+}
+
+/// That the name means an object of another kind than was expected.
+pub(crate) fn is_a(entry: &Entry, kind: Kind) -> Error {
+    Error::new(ErrorKind::Unexpected, entry.label(), format!("is a {}", kind.noun()))
+}
+
+/// Refuse names that mean something else to this toolkit or to the C library.
+pub(crate) fn check_name(entry: &Entry) -> Result<()> {
+    let refuse = |problem: &str| Err(Error::new(ErrorKind::Unexpected, entry.label(), problem));
+    if is_semaphore(entry) {
+        return refuse("is the file of a POSIX semaphore, not a segment");
+    }
+    if entry.leaf().as_bytes().starts_with(TEMPORARY.as_bytes()) {
+        return refuse("names that begin with .ipcutils. are temporary, and swept");
+    }
+    Ok(())
+}
+
+/// [`ErrorKind::Unexpected`] if the name means another kind. The kind of an
+/// unreadable object is unknown; the kernel decides what may be done with it.
+pub(crate) fn check_kind(entry: &Entry, kind: Kind) -> Result<()> {
+    if is_semaphore(entry) {
+        let error = Error::new(ErrorKind::Unexpected, entry.label(), "is the file of a POSIX semaphore");
+        let name = String::from_utf8_lossy(&entry.leaf().as_bytes()[SEMAPHORE.len()..]).into_owned();
+        return Err(error.hint(Hint::Say(Spelling::plain([format!("sem:/{name}")]))));
+    }
+    match entry.open(Access::Look).map(|object| kind_of(object.file())) {
+        Ok(found) if found != kind => Err(is_a(entry, found).hint(Hint::OtherKind(entry.kind_address(found)))),
+        _ => Ok(()),
+    }
+}
+
+fn is_semaphore(entry: &Entry) -> bool {
+    entry.leaf().as_bytes().starts_with(SEMAPHORE) && entry.is_in_shm()
+}
+
+impl Entry {
+    /// The object's address with this kind in front, for a hint.
+    pub(crate) fn kind_address(&self, kind: Kind) -> KindAddress {
+        KindAddress { kind, address: self.address() }
+    }
+}

@@ -1,0 +1,22 @@
+//! What a name in a directory is: POSIX objects and mapped files are files, and
+//! differ only in where their names lie.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `entry` | a name, opened so that nothing planted under it can hurt |
+//! | `draft` | new content, published under a name all at once |
+//! | `temporary` | the names that this takes for an instant, and their sweep |
+//! | `byte_lock` | locks that the kernel holds on bytes of a file |
+//! | `kind` | what an object is: segment, ring, lock or semaphore |
+//! | `space`, `watch` | memory set aside; names that appear |
+//! | `copy`, `input` | bytes from one descriptor to another |
+
+pub(crate) mod byte_lock;
+pub mod copy;
+pub(crate) mod draft;
+pub(crate) mod entry;
+pub mod input;
+pub(crate) mod kind;
+pub(crate) mod space;
+pub(crate) mod temporary;
+pub(crate) mod watch;

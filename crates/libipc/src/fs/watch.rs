@@ -1,0 +1,45 @@
+//! Waiting for a name to appear: inotify(7) on its directory where it can be had,
+//! else a look in growing intervals.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
+use super::entry::Entry;
+use crate::base::wait::{Backoff, Deadline, poll_timeout};
+
+/// Waits for names to appear in a directory.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    /// With the entry, whose directory is held open.
+    events: Option<(Inotify, Entry)>,
+    backoff: Backoff,
+}
+
+impl Watcher {
+    /// The longest interval between looks: a mount or a full event queue hides
+    /// events.
+    const LONGEST: Duration = Duration::from_secs(1);
+
+    /// Watch the directory of a name; without one, and where inotify(7) cannot be
+    /// had, waits are pauses.
+    pub(crate) fn new(entry: Option<Entry>) -> Self {
+        let events = entry.and_then(|entry| {
+            let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
+            let dir = format!("/proc/self/fd/{}", entry.dir.as_raw_fd());
+            inotify.add_watch(dir.as_str(), AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO).ok()?;
+            Some((inotify, entry))
+        });
+        Watcher { events, backoff: Backoff::new() }
+    }
+
+    /// Wait until something has appeared in the directory, or for a while.
+    pub(crate) fn wait(&mut self, deadline: &Deadline) {
+        let Some((inotify, _)) = &self.events else { return self.backoff.sleep(deadline) };
+        let timeout = poll_timeout(deadline.at_most(Self::LONGEST));
+        let _ = poll(&mut [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)], timeout);
+        let _ = inotify.read_events();
+    }
+}

@@ -1,0 +1,59 @@
+//! Which objects are wanted: the same choice for those who list and those who
+//! remove.
+
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use super::judge::{State, Verdict};
+use super::object::Object;
+use crate::sys;
+
+/// What an object must be.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// It belongs to this user.
+    pub uid: Option<u32>,
+    /// Its address or name matches.
+    pub pattern: Option<Pattern>,
+    /// It was not used for this long.
+    pub older: Option<Duration>,
+    /// It is left over.
+    pub orphans: bool,
+}
+
+impl Filter {
+    /// Whether an object that was not judged may be wanted.
+    pub fn admits(&self, object: &Object) -> bool {
+        self.uid.is_none_or(|uid| object.uid == uid)
+            && self.pattern.as_ref().is_none_or(|pattern| pattern.matches(object))
+            && self.older.is_none_or(|older| object.age() >= older)
+    }
+
+    /// Whether an object that [`Filter::admits`] and this verdict are wanted.
+    pub fn accepts(&self, verdict: &Verdict) -> bool {
+        !self.orphans || verdict.state == State::Orphan
+    }
+}
+
+/// A pattern of fnmatch(3): `*`, `?`, `[...]`.
+#[derive(Clone, Debug)]
+pub struct Pattern(CString);
+
+impl Pattern {
+    /// From a word of the command line; None if there is a NUL in it.
+    pub fn new(text: &OsStr) -> Option<Self> {
+        CString::new(text.as_bytes()).ok().map(Pattern)
+    }
+
+    /// Whether it matches the address of an object, with the kind in front or
+    /// without, or its name without the slash.
+    pub fn matches(&self, object: &Object) -> bool {
+        let without_kind = object.address.address.to_bytes();
+        let whole = object.address.to_bytes();
+        let bare = without_kind.strip_prefix(b"/").unwrap_or(&without_kind);
+        [&whole, &without_kind[..], bare]
+            .into_iter()
+            .any(|text| CString::new(text).is_ok_and(|text| sys::pattern::matches(&self.0, &text)))
+    }
+}

@@ -1,0 +1,189 @@
+//! Running the user's command: with the descriptors, dispositions and mask that
+//! the tool itself was given, in its place or in a child.
+
+use std::convert::Infallible;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, execvp, execvpe, getpid, getppid};
+
+use super::signals::Forwarded;
+use super::start;
+use crate::base::error::{Error, ErrorKind, Hint, Result};
+use crate::base::text::printable;
+use crate::sys;
+
+/// Let the command take this process's place: execvp(3), which looks it up in
+/// PATH. Returns only if that failed.
+#[doc(alias = "execvp")]
+pub fn exec(command: &[OsString]) -> Error {
+    let words = c_strings(command);
+    start::restore();
+    not_run(command, execute(&words, None))
+}
+
+/// Words of a command line hold no NUL.
+fn c_strings(words: &[OsString]) -> Vec<CString> {
+    words.iter().filter_map(|word| CString::new(word.as_bytes()).ok()).collect()
+}
+
+/// Returns only if it failed.
+fn execute(words: &[CString], environment: Option<&[CString]>) -> Errno {
+    let Some(name) = words.first() else { return Errno::ENOENT };
+    let Err(errno): nix::Result<Infallible> = match environment {
+        Some(environment) => execvpe(name, words, environment),
+        None => execvp(name, words),
+    };
+    errno
+}
+
+/// The two failures that a shell tells apart by 127 and 126.
+fn not_run(command: &[OsString], errno: Errno) -> Error {
+    let label = command.first().map(|name| printable(name)).unwrap_or_default();
+    match errno {
+        Errno::ENOENT => Error::new(ErrorKind::CommandMissing, label, "is no command that can be found"),
+        errno => Error::new(ErrorKind::CommandRefused, label, format!("cannot be executed: {}", errno.desc())),
+    }
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By itself, with this status.
+    Exited(u8),
+    /// By this signal.
+    Killed(i32),
+}
+
+impl End {
+    /// Whether it ended by itself, whatever its status.
+    pub fn is_proper(self) -> bool {
+        matches!(self, End::Exited(_))
+    }
+
+    /// The status as a shell tells it: 128+n for a death by signal n.
+    pub fn status(self) -> u8 {
+        match self {
+            End::Exited(status) => status,
+            End::Killed(signal) => 128 + signal as u8,
+        }
+    }
+}
+
+/// A command that runs in a child process and is waited for.
+#[derive(Debug)]
+pub struct Child<'a> {
+    /// The command and its arguments.
+    pub words: &'a [OsString],
+    /// A variable of its environment, and its value; None where it has none.
+    pub variable: (&'a str, Option<&'a str>),
+    /// A descriptor of ours that it gets, too.
+    pub inherits: Option<BorrowedFd<'a>>,
+    /// Kill it if this process dies: PR_SET_PDEATHSIG.
+    pub dies_with_us: bool,
+}
+
+impl Child<'_> {
+    /// Run it to its end. Signals that come meanwhile are passed on; the last of
+    /// them is returned, too.
+    ///
+    /// # Errors
+    /// [`ErrorKind::CommandMissing`] and [`ErrorKind::CommandRefused`];
+    /// [`ErrorKind::NoRoom`] without a process or a descriptor for it.
+    pub fn run(&self, signals: &Forwarded) -> Result<(End, Option<i32>)> {
+        let (words, environment) = (c_strings(self.words), self.environment());
+        let us = getpid();
+        // execvp(3) keeps the words of a script without #! on the stack.
+        let stack = Self::STACK + 2 * size_of::<usize>() * words.len();
+        let child = sys::process::vfork(stack, || self.in_child(us, signals, &words, environment.as_deref()));
+        let (pid, failed) = child.map_err(|errno| match errno {
+            Errno::EAGAIN => Error::new(ErrorKind::NoRoom, "a process for the command", "there are as many as may be")
+                .hint(Hint::Processes),
+            errno => Error::errno("a process for the command", errno),
+        })?;
+        if let Some(errno) = failed {
+            while sys::process::wait(pid, 0) == Err(Errno::EINTR) {}
+            return Err(not_run(self.words, errno));
+        }
+        wait(pid, signals)
+    }
+
+    /// More than execvp(3) needs to put names together, and so much that it is
+    /// mapped by itself: what is not touched costs nothing.
+    const STACK: usize = 256 * 1024;
+
+    /// In the child; returns only if it failed. It shares our memory: nothing
+    /// here may change what we use afterwards.
+    fn in_child(&self, parent: Pid, signals: &Forwarded, words: &[CString], environment: Option<&[CString]>) -> Errno {
+        if self.dies_with_us {
+            if let Err(errno) = set_pdeathsig(Signal::SIGKILL) {
+                return errno;
+            }
+            // It may have died before it was watched.
+            if getppid() != parent {
+                return Errno::ECHILD;
+            }
+        }
+        // A second number, which exec does not close; high, as shells choose
+        // theirs, out of the way of a script's own.
+        if let Some(fd) = self.inherits {
+            // RLIMIT_NOFILE may be lower than that.
+            let number = |least| fcntl(fd, FcntlArg::F_DUPFD(least));
+            if let Err(errno) = number(10).or_else(|_| number(3)) {
+                return errno;
+            }
+        }
+        start::restore();
+        signals.restore_mask();
+        execute(words, environment)
+    }
+
+    /// The environment, if it is not ours.
+    fn environment(&self) -> Option<Vec<CString>> {
+        let (name, value) = self.variable;
+        if std::env::var_os(name).as_deref() == value.map(OsStr::new) {
+            return None;
+        }
+        let others = std::env::vars_os().filter(|(other, _)| other != name);
+        let own = value.map(|value| (OsString::from(name), OsString::from(value)));
+        let line = |(mut line, value): (OsString, OsString)| {
+            line.push("=");
+            line.push(value);
+            CString::new(line.into_vec()).ok()
+        };
+        Some(others.chain(own).filter_map(line).collect())
+    }
+}
+
+/// Wait for the child's end, and pass signals on.
+fn wait(pid: Pid, signals: &Forwarded) -> Result<(End, Option<i32>)> {
+    let failed = |errno| Error::errno("the command", errno);
+    let mut came = None;
+    loop {
+        let info = signals.next().map_err(failed)?;
+        let signal = info.ssi_signo.cast_signed();
+        if signal != libc::SIGCHLD {
+            came = Some(signal);
+            // A terminal gives its signals to the whole group, the command too.
+            let by_terminal = info.ssi_code > 0 && matches!(signal, libc::SIGINT | libc::SIGQUIT);
+            if !by_terminal && let Ok(signal) = Signal::try_from(signal) {
+                // It is our child, not yet waited for: the number is its own.
+                let _ = kill(pid, signal);
+            }
+            continue;
+        }
+        match sys::process::wait(pid, libc::WNOHANG) {
+            Ok(Some(status)) if libc::WIFSIGNALED(status) => return Ok((End::Killed(libc::WTERMSIG(status)), came)),
+            Ok(Some(status)) => return Ok((End::Exited(libc::WEXITSTATUS(status) as u8), came)),
+            // It was stopped or continued, or another child has ended.
+            Ok(None) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+    }
+}

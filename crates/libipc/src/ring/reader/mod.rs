@@ -1,0 +1,314 @@
+//! A reader's end: a slot, and the bytes from its position on.
+
+mod records;
+
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::poll::PollFlags;
+
+use super::algorithm::{Available, Corrupt, before};
+use super::handle::{Handle, LONGEST_SLEEP, entry};
+use super::layout::{Owner, READ, START, Stream, WAITING, WRITTEN, lock, owner, position};
+use super::options::{ReadOptions, StartAt};
+use super::slots::{Slots, check_name};
+use super::waiting::{Check, wait_until};
+use crate::base::address::Address;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::wait::Wait;
+use crate::fs::copy::{self, Control, CopyError, OUTPUT, STEP};
+use crate::fs::entry::Access;
+use crate::fs::watch::Watcher;
+use crate::shared::memory::Memory;
+
+/// A reader that has a slot.
+#[derive(Debug)]
+pub struct Reader {
+    pub(super) handle: Handle,
+    pub(super) options: ReadOptions,
+    slot: usize,
+    /// What we stored in it, with the generation of the stream.
+    who: Owner,
+    pub(super) position: u64,
+    /// Of that stream.
+    pub(super) overwrite: bool,
+    /// Bytes of our own: records, and what may be written over meanwhile.
+    pub(super) buffer: Vec<u8>,
+    /// In the middle of a record whose beginning we do not have.
+    pub(super) skipping: bool,
+    /// What was written last is a record without its end.
+    pub(super) unended: bool,
+    /// Bytes that were lost, and that nobody was told of yet.
+    pub(super) lost: u64,
+}
+
+fn open(address: &Address) -> Result<Handle> {
+    Handle::open(address, Access::Write)
+}
+
+fn wait_for_ring(address: &Address, wait: &mut Wait) -> Result<Handle> {
+    let mut watcher = None;
+    loop {
+        match open(address) {
+            Err(error) if error.kind == ErrorKind::Missing => {
+                wait.proceed(&address.to_string(), "does not exist yet")?;
+            }
+            other => {
+                wait.reset();
+                return other;
+            }
+        }
+        match &mut watcher {
+            // Looked for once more before the first sleep: it may have appeared
+            // before the watch began.
+            None => watcher = Some(Watcher::new(entry(address).ok())),
+            Some(watcher) => watcher.wait(&wait.deadline()),
+        }
+    }
+}
+
+/// What a reader has to do next.
+enum Next {
+    /// Pass on whole records of so many bytes.
+    Bytes(u64),
+    /// Pass all of so many bytes on: they are a part of a record that does not fit
+    /// into the ring.
+    Part(u64),
+    /// Pass all of so many bytes on: the stream has ended within a record.
+    Last(u64),
+    /// The end of the stream; whether it was marked.
+    End(bool),
+    /// Go on with another stream.
+    Stream(Stream),
+}
+
+impl Reader {
+    /// Open the ring and take a slot.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Missing`]; [`ErrorKind::NoRoom`] if all slots are taken by
+    /// live readers and names; [`ErrorKind::Busy`] if the name is being read as;
+    /// [`ErrorKind::Failure`] if there is no such position (any more).
+    pub fn open(address: &Address, options: &ReadOptions, wait: &mut Wait) -> Result<Self> {
+        let name = options.name.as_deref();
+        name.map_or(Ok(()), |name| check_name(address, name))?;
+        let handle = if options.wait { wait_for_ring(address, wait)? } else { open(address)? };
+        let slots = Slots(&handle);
+        let ring = &handle.ring;
+        let (slot, who, at, stream, is_new) = slots.with_lock(wait, || {
+            let stream = handle.stream()?;
+            if let Some(name) = name
+                && let Some((slot, who)) = slots.find(name)?
+            {
+                slots.lock_name(slot, name)?;
+                // No stream begins before all of the last was read: whatever
+                // it has not read is of this one.
+                let who = who.in_generation(stream.generation);
+                ring.memory.store(owner(slot), who.encode(), Release);
+                return Ok((slot, who, ring.memory.load(position(slot), Relaxed), stream, false));
+            }
+            let at = slots.start_position(options.start_at)?;
+            let slot = slots.take()?;
+            let who = match name {
+                Some(name) => {
+                    slots.set_name(slot, name);
+                    Owner::Named(stream.generation)
+                }
+                None => Owner::Anonymous(stream.generation),
+            };
+            let joined = ring.join(slot, who, at, stream.overwrite);
+            if let (StartAt::Position(wanted), true) = (options.start_at, at != Some(joined)) {
+                // The writer was faster.
+                slots.free(slot);
+                return Err(slots.gone(wanted, joined.wrapping_sub(ring.memory.load(START, Relaxed))));
+            }
+            Ok((slot, who, joined, stream, true))
+        })?;
+        // Who waits for readers has one more.
+        ring.notify(READ);
+        let mut reader = Reader {
+            handle,
+            options: options.clone(),
+            slot,
+            who,
+            position: at,
+            overwrite: stream.overwrite,
+            buffer: Vec::new(),
+            skipping: false,
+            unended: false,
+            lost: 0,
+        };
+        reader.skipping = is_new && reader.starts_within()?;
+        Ok(reader)
+    }
+
+    /// Whether a new reader of records begins in the middle of one.
+    fn starts_within(&self) -> Result<bool> {
+        let Some(end) = self.options.end else { return Ok(false) };
+        let ring = &self.handle.ring;
+        if self.position == ring.memory.load(START, Relaxed) || matches!(self.options.start_at, StartAt::Position(_)) {
+            return Ok(false);
+        }
+        let last = self.position.wrapping_sub(1);
+        let mut byte = [0];
+        self.handle.copy_out(last, &mut byte)?;
+        Ok(before(last, ring.intact()) || byte != [end])
+    }
+
+    /// Copy what is written to the ring to `out`, until the stream ends or as
+    /// much has been copied as was asked for. What was written to `out` is
+    /// committed, and not read again. `lost` is told how many bytes a writer
+    /// that overwrites has taken away.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PeerDied`] after the last byte of a writer that died.
+    pub fn copy_to(&mut self, out: BorrowedFd<'_>, wait: &mut Wait, lost: &mut dyn FnMut(u64)) -> Result<()> {
+        copy::enlarge_pipe(out);
+        let mut left = self.options.count.unwrap_or(u64::MAX);
+        // Bytes behind the position that are no whole record yet.
+        let mut have = 0;
+        while left > 0 {
+            let found = self.wait(have, wait)?;
+            let (there, whole) = match found {
+                Next::Bytes(there) => (there, true),
+                Next::Part(there) | Next::Last(there) => (there, false),
+                Next::End(marked) => (if marked { have } else { 0 }, false),
+                Next::Stream(stream) => {
+                    self.go_on(stream, out)?;
+                    continue;
+                }
+            };
+            if self.options.end.is_none() && !self.overwrite {
+                left -= if there > 0 { self.copy_directly(out, there.min(left))? } else { 0 };
+            } else {
+                have = self.copy_through(out, there, whole, &mut left)?;
+                if !self.skipping && self.lost > 0 {
+                    lost(std::mem::take(&mut self.lost));
+                }
+            }
+            if let Next::Last(_) = found {
+                left = left.saturating_sub(1);
+            }
+            if let Next::End(marked) = found {
+                if self.lost > 0 {
+                    lost(std::mem::take(&mut self.lost));
+                }
+                let what = "its writer died before the end of the stream; what it had committed was read";
+                return if marked { Ok(()) } else { Err(Error::new(ErrorKind::PeerDied, self.handle.label(), what)) };
+            }
+        }
+        Ok(())
+    }
+
+    /// Read the next stream, whose first record is none of the last one's.
+    fn go_on(&mut self, stream: Stream, out: BorrowedFd<'_>) -> Result<()> {
+        self.who = self.who.in_generation(stream.generation);
+        self.overwrite = stream.overwrite;
+        self.skipping = false;
+        let ring = &self.handle.ring;
+        // Release: the position that we have, for `slowest` and `all_read`.
+        ring.memory.store(owner(self.slot), self.who.encode(), Release);
+        // Its writer may wait for that to begin yet another.
+        ring.notify(READ);
+        if let (true, Some(end)) = (std::mem::take(&mut self.unended), self.options.end) {
+            write(out, &[end])?;
+        }
+        Ok(())
+    }
+
+    /// Give the slot back. A name keeps it.
+    pub fn leave(self) {
+        if let Owner::Anonymous(_) = self.who {
+            self.handle.ring.leave(self.slot, self.position);
+        }
+    }
+
+    /// Wait for more than `have` bytes, or the end.
+    fn wait(&self, have: u64, wait: &mut Wait) -> Result<Next> {
+        let begin = Instant::now();
+        let blocked_on = || "has no more bytes yet".to_owned();
+        wait_until(&self.handle, WRITTEN, wait, blocked_on, |check| self.ready(have, begin, check))
+    }
+
+    fn ready(&self, have: u64, begin: Instant, check: Check) -> Result<Option<Next>> {
+        let ring = &self.handle.ring;
+        let generation = self.who.generation().unwrap_or(0);
+        let seen = self.position.wrapping_add(have);
+        let corrupt = |corrupt| self.handle.corrupt(corrupt);
+        let more = |more| Ok(Some(Next::Bytes(have.saturating_add(more))));
+        match ring.available(seen, generation).map_err(corrupt)? {
+            Available::Bytes(bytes) => return more(bytes),
+            Available::Ended if !self.options.follow => return Ok(Some(Next::End(true))),
+            Available::Ended if have > 0 => return Ok(Some(Next::Last(have))),
+            Available::Next(stream) if !self.options.follow => return Ok(Some(Next::End(!stream.died_before))),
+            Available::Next(stream) => return Ok(Some(Next::Stream(stream))),
+            Available::Ended | Available::Nothing => {}
+        }
+        if have >= ring.capacity {
+            return Ok(Some(Next::Part(have)));
+        }
+        if check == Check::Quick {
+            return Ok(None);
+        }
+        if have > 0 && begin.elapsed() >= LONGEST_SLEEP && self.is_waited_for(seen).map_err(corrupt)? {
+            return Ok(Some(Next::Part(have)));
+        }
+        // If somebody overwrote our words, we hold the writer back, or nobody would ever
+        // wake us.
+        let is_ours =
+            ring.owner(self.slot) == Ok(self.who) && ring.memory.load(position(self.slot), Relaxed) == self.position;
+        if !is_ours {
+            return Err(corrupt(Corrupt("its slot was written by another")));
+        }
+        let stream = self.handle.stream()?;
+        if self.options.follow || stream.many || self.handle.is_held(lock::WRITER)? {
+            return Ok(None);
+        }
+        // It may have stored its last words just before it let go.
+        match ring.available(seen, generation).map_err(corrupt)? {
+            Available::Nothing => {
+                // The writer may have gone because the ring was removed.
+                self.handle.check()?;
+                Ok(Some(Next::End(false)))
+            }
+            Available::Bytes(bytes) => more(bytes),
+            Available::Ended => Ok(Some(Next::End(true))),
+            Available::Next(stream) => Ok(Some(Next::End(!stream.died_before))),
+        }
+    }
+
+    /// Whether the writer waits, and none is slower than we are: for room for a
+    /// record, while we wait for the rest of another, it would wait for ever.
+    fn is_waited_for(&self, head: u64) -> std::result::Result<bool, Corrupt> {
+        let ring = &self.handle.ring;
+        let waits = ring.memory.load32(READ + WAITING, Relaxed) != 0;
+        Ok(waits && ring.slowest(head)?.lag == head.wrapping_sub(self.position))
+    }
+
+    pub(super) fn consume(&mut self, len: u64) {
+        self.position = self.position.wrapping_add(len);
+        self.handle.ring.consume(self.slot, self.position);
+    }
+
+    /// write(2) straight out of the ring, which nobody writes over.
+    fn copy_directly(&mut self, out: BorrowedFd<'_>, there: u64) -> Result<u64> {
+        let (at, len) = self.handle.piece(self.position, there.min(STEP as u64));
+        let region = &self.handle.ring.memory.0;
+        let n = Control::default().retry(out, PollFlags::POLLOUT, CopyError::Write, || region.drain(out, at, len));
+        match n {
+            Ok(n) => {
+                self.consume(n as u64);
+                Ok(n as u64)
+            }
+            Err(CopyError::Write(Errno::EFAULT)) => Err(self.handle.lost()),
+            Err(error) => Err(error.explain(OUTPUT, |errno| Error::io(OUTPUT, errno))),
+        }
+    }
+}
+
+/// Write all of it to standard output.
+fn write(out: BorrowedFd<'_>, bytes: &[u8]) -> Result<()> {
+    copy::write_all(out, bytes, None).map_err(|unwritten| unwritten.explain(OUTPUT))
+}

@@ -1,0 +1,5 @@
+//! The proofs of the protocol: every interleaving, and hostile headers.
+
+mod exhaustive;
+mod model;
+mod mutation;

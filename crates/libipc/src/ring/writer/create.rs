@@ -1,0 +1,102 @@
+//! Making a ring, and what a new stream waits for.
+
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use nix::errno::Errno;
+
+use super::super::handle::{Handle, entry};
+use super::super::layout::{HEADER, Owner, Stream, lock, new_header, owner, position};
+use super::super::options::WriteOptions;
+use super::super::slots::Slots;
+use crate::base::address::Address;
+use crate::base::error::{Hint, Result, errno_of};
+use crate::fs::byte_lock::{LockMode, try_lock, unlock};
+use crate::fs::draft::{Draft, Replace};
+use crate::fs::entry::{Access, Object};
+use crate::fs::kind::check_name;
+use crate::fs::space::reserve;
+use crate::shared::memory::Memory;
+use crate::sys::memory;
+
+/// Make a ring, whose writer we are from the moment that it has a name.
+pub(super) fn create(address: &Address, options: &WriteOptions) -> Result<Handle> {
+    let entry = entry(address)?;
+    check_name(&entry)?;
+    let failed = |errno| entry.errno(errno);
+    let WriteOptions { capacity, mode, many, overwrite, .. } = *options;
+    let stream = Stream { generation: 1, ended: false, many, overwrite, died_before: false };
+    let size = capacity.checked_add(HEADER as u64).ok_or_else(|| failed(Errno::EFBIG))?;
+    let draft = Draft::new(&entry, mode)?;
+    let make = || {
+        // Reserved: memory that cannot be had must not be missed later.
+        if !reserve(draft.file().as_fd(), 0, size, true)? {
+            nix::unistd::ftruncate(draft.file(), i64::try_from(size).map_err(|_| Errno::EFBIG)?)?;
+        }
+        let errno = |error| errno_of(&error);
+        draft.file().write_all_at(&new_header(capacity, stream), 0).map_err(errno)?;
+        try_lock(draft.file(), if many { LockMode::Shared } else { LockMode::Exclusive }, lock::WRITER)?;
+        // What we cannot map nobody is to find.
+        memory::map(draft.file(), usize::try_from(size).map_err(|_| Errno::EFBIG)?)?;
+        Object::of(draft.file().try_clone().map_err(errno)?)
+    };
+    let object = match make() {
+        Ok(object) => object,
+        Err(errno) => {
+            // What was reserved counts as used: give it back before looking.
+            let _ = nix::unistd::ftruncate(draft.file(), 0);
+            draft.abandon();
+            return Err(failed(errno));
+        }
+    };
+    draft.publish(Replace::Never, |_| Ok(()))?;
+    // A draft that had a temporary name was locked as a whole.
+    for bytes in lock::BUT_WRITER {
+        let _ = unlock(object.file(), bytes);
+    }
+    Handle::of(entry, object, Access::Write)
+}
+
+/// Whether every reader has read the stream up to `head`. Names that are away
+/// and have move on to the next stream.
+pub(super) fn all_read(handle: &Handle, head: u64, last: u32, next: u32) -> Result<bool> {
+    let ring = &handle.ring;
+    let mut all = true;
+    for slot in 0..ring.slots {
+        let who = handle.owner(slot)?;
+        if who == Owner::Free {
+            continue;
+        }
+        // Acquire: it has done with what it read, from `consume`.
+        let read = || ring.memory.load(position(slot), Acquire) == head;
+        match Slots(handle).sweep(slot)? {
+            // It lives, and goes on to the next stream or leaves by itself.
+            None => all &= who.generation() == Some(last) && read(),
+            // It may have left before it noticed that this stream had begun.
+            Some(Owner::Named(_)) if !read() => all = false,
+            Some(who @ Owner::Named(_)) => {
+                // Nobody joins meanwhile: the table is locked.
+                ring.memory.store(owner(slot), who.in_generation(next).encode(), Relaxed);
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(all)
+}
+
+/// For a message: the reader that is waited for, and how to do without it where it
+/// is away.
+pub(super) fn slowest_reader(handle: &Handle, head: u64) -> (&'static str, Option<Hint>) {
+    let Ok(slowest) = handle.ring.slowest(head) else { return ("", None) };
+    let Some(slot) = slowest.slot else { return (", and it has no reader", None) };
+    let named = matches!(handle.ring.owner(slot), Ok(Owner::Named(_)));
+    match handle.is_held(lock::reader(slot)) {
+        Ok(false) if named => {
+            let name = std::ffi::OsString::from_vec(Slots(handle).name(slot));
+            (", and a reader is away", Some(Hint::ReaderAway(name)))
+        }
+        _ => (", and a reader is slow", None),
+    }
+}

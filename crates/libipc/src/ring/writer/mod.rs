@@ -1,0 +1,332 @@
+//! The writer's end: making a ring, beginning its streams, appending records.
+
+mod create;
+mod fill;
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use self::create::{all_read, create, slowest_reader};
+use super::algorithm::{Corrupt, WriterPosition};
+use super::handle::Handle;
+use super::layout::{HEAD, LIMIT, Owner, READ, START, Stream, lock};
+use super::options::{OnUnfinished, WriteOptions};
+use super::slots::Slots;
+use super::waiting::{Check, wait_until};
+use crate::base::address::Address;
+use crate::base::error::{Error, ErrorKind, Hint, Result};
+use crate::base::wait::Wait;
+use crate::fs::byte_lock::LockMode;
+use crate::fs::entry::{Access, RACES};
+use crate::shared::memory::Memory;
+
+/// The writer of a ring, or one of many. Dropping it without [`Writer::end`] is
+/// what a death is.
+#[derive(Debug)]
+pub struct Writer {
+    pub(super) handle: Handle,
+    pub(super) stream: Stream,
+    pub(super) at: WriterPosition,
+}
+
+impl Writer {
+    /// Open the ring, or make it, and become its writer; begin a stream.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] and [`ErrorKind::TimedOut`] while there is another
+    /// writer, or readers have not read the last stream; [`ErrorKind::PeerDied`]
+    /// if that has no end.
+    pub fn open(address: &Address, options: &WriteOptions, wait: &mut Wait) -> Result<Self> {
+        for _ in 0..RACES {
+            match Handle::open(address, Access::Write) {
+                Ok(handle) => return Self::take(handle, options, wait),
+                Err(error) if error.kind == ErrorKind::Missing => {}
+                Err(error) => return Err(error),
+            }
+            match create(address, options) {
+                Ok(handle) => {
+                    let (stream, at) = (handle.stream()?, handle.writer_position()?);
+                    return Ok(Writer { handle, stream, at });
+                }
+                // Another was faster.
+                Err(error) if error.kind == ErrorKind::Exists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::new(ErrorKind::Gone, address, "is removed faster than it can be opened"))
+    }
+
+    fn take(handle: Handle, options: &WriteOptions, wait: &mut Wait) -> Result<Self> {
+        lock_writer(&handle, if options.many { LockMode::Shared } else { LockMode::Exclusive }, wait)?;
+        if options.many {
+            lock_append(&handle, wait)?;
+        }
+        // No earlier: another of many writers may have begun a stream meanwhile.
+        let (stream, at) = (handle.stream()?, handle.writer_position()?);
+        let mut writer = Writer { handle, stream, at };
+        let entered = writer.enter(options, wait);
+        writer.handle.unlock(lock::APPEND);
+        entered.map(|()| writer)
+    }
+
+    /// Decide what becomes of the stream that is there.
+    fn enter(&mut self, options: &WriteOptions, wait: &mut Wait) -> Result<()> {
+        self.handle.check()?;
+        let now = self.stream;
+        // One that died with nothing committed has left nothing that would be
+        // missed: a try of --readers may be repeated.
+        let untouched = !now.many && !options.many && now.overwrite == options.overwrite && self.position() == 0;
+        let joins =
+            !now.ended && options.on_unfinished == OnUnfinished::Refuse && (now.many && options.many || untouched);
+        let goes_on = options.on_unfinished == OnUnfinished::Resume || joins;
+        if goes_on {
+            if options.overwrite && !now.overwrite {
+                let problem = "its stream was begun by a writer that waits for its readers";
+                return Err(Error::new(ErrorKind::Failure, self.handle.label(), problem));
+            }
+            self.stream = Stream { ended: false, many: options.many, ..now };
+            if options.on_unfinished == OnUnfinished::Resume {
+                self.handle.ring.mark(self.stream);
+            }
+            return Ok(());
+        }
+        if !now.ended && options.on_unfinished == OnUnfinished::Refuse {
+            let problem = if now.many { "the stream of its many writers has no end" } else { "its last writer died" };
+            let hint = Hint::ResumeOrRestart(self.position());
+            return Err(Error::new(ErrorKind::PeerDied, self.handle.label(), problem).hint(hint));
+        }
+        self.stream = Stream {
+            generation: now.generation.wrapping_add(1),
+            ended: false,
+            many: options.many,
+            overwrite: options.overwrite,
+            died_before: !now.ended,
+        };
+        self.begin_stream(now, wait)
+    }
+
+    /// Begin the next stream once the last was read.
+    fn begin_stream(&mut self, last: Stream, wait: &mut Wait) -> Result<()> {
+        let (handle, head, stream) = (&self.handle, self.at.head, self.stream);
+        let blocked_on = || {
+            let (who, _) = slowest_reader(handle, head);
+            format!("its last stream is still read{}", if who.ends_with("no reader") { "" } else { who })
+        };
+        let begun = wait_until(handle, READ, wait, blocked_on, |_| {
+            // So that nobody joins in between.
+            Slots(handle).with_lock_now(|| {
+                let read = all_read(handle, head, last.generation, stream.generation)?;
+                if read {
+                    handle.ring.begin(head, last, stream);
+                }
+                Ok(read.then_some(()))
+            })
+        });
+        begun.map_err(|error| blame_reader(handle, head, error))?;
+        self.at.touched = head;
+        Ok(())
+    }
+
+    /// How many bytes of the stream were committed.
+    pub fn position(&self) -> u64 {
+        self.at.head.wrapping_sub(self.handle.ring.memory.load(START, Relaxed))
+    }
+
+    /// The most that one record can have.
+    pub fn capacity(&self) -> u64 {
+        self.handle.ring.capacity
+    }
+
+    /// Wait until so many readers are there.
+    pub fn wait_for_readers(&self, count: usize, wait: &mut Wait) -> Result<()> {
+        let handle = &self.handle;
+        wait_until(
+            handle,
+            READ,
+            wait,
+            || format!("has fewer than {count} readers"),
+            |_| {
+                let mut live = 0;
+                for slot in 0..handle.ring.slots {
+                    let owner = handle.owner(slot)?;
+                    live += usize::from(owner != Owner::Free && handle.is_held(lock::reader(slot))?);
+                }
+                Ok((live >= count).then_some(()))
+            },
+        )
+    }
+
+    /// Append whole records, which end with the byte `end`, but perhaps the last:
+    /// each is there for readers entirely or not at all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoRoom`] for a record longer than the ring.
+    pub fn append(&mut self, records: &[u8], end: u8, wait: &mut Wait) -> Result<()> {
+        let mut rest = records;
+        while !rest.is_empty() {
+            if self.stream.many {
+                self.take_turn(wait)?;
+            }
+            let appended = self.append_some(rest, end, wait);
+            if self.stream.many {
+                self.handle.unlock(lock::APPEND);
+            }
+            rest = &rest[appended?..];
+        }
+        Ok(())
+    }
+
+    /// Append at least one of the records; their length.
+    fn append_some(&mut self, records: &[u8], end: u8, wait: &mut Wait) -> Result<usize> {
+        let capacity = self.capacity();
+        let first = memchr::memchr(end, records).map_or(records.len(), |at| at + 1) as u64;
+        if first > capacity {
+            let problem = format!("a record is longer than the ring, which holds {capacity} bytes");
+            return Err(Error::new(ErrorKind::NoRoom, self.handle.label(), problem).hint(Hint::LargerRing));
+        }
+        let want = (records.len() as u64).min((capacity / 4).max(first));
+        let room = match self.wait_for_room(want, first, wait, || false)? {
+            Room::Bytes(room) => room as usize,
+            Room::AtEnd => 0,
+        };
+        let len =
+            if room == records.len() { room } else { memchr::memrchr(end, &records[..room]).map_or(0, |at| at + 1) };
+        let mut done = 0;
+        while done < len {
+            let (at, n) = self.handle.piece(self.at.head.wrapping_add(done as u64), (len - done) as u64);
+            self.handle.ring.memory.0.write_at(at, &records[done..done + n]);
+            done += n;
+        }
+        if self.handle.ring.memory.0.faulted() {
+            return Err(self.handle.lost());
+        }
+        self.at = self.handle.ring.commit(self.at, len as u64);
+        Ok(len)
+    }
+
+    /// Become the one of many writers that appends, where the last one stopped.
+    fn take_turn(&mut self, wait: &mut Wait) -> Result<()> {
+        lock_append(&self.handle, wait)?;
+        self.check_stream()?;
+        self.at = self.handle.writer_position()?;
+        Ok(())
+    }
+
+    /// That the stream is the one that we write.
+    pub(super) fn check_stream(&self) -> Result<()> {
+        let now = self.handle.stream()?;
+        if now == self.stream {
+            return Ok(());
+        }
+        if self.stream.many && (now.ended || now.generation != self.stream.generation) {
+            return Err(Error::new(ErrorKind::Gone, self.handle.label(), "its stream was closed meanwhile"));
+        }
+        Err(self.handle.corrupt(Corrupt("its state was written by another")))
+    }
+
+    /// Wait for room for at most `want` bytes and no fewer than `least`, or until
+    /// `at_end` says that the input is at its end, which is asked while there is none.
+    pub(super) fn wait_for_room(
+        &self,
+        want: u64,
+        least: u64,
+        wait: &mut Wait,
+        at_end: impl Fn() -> bool,
+    ) -> Result<Room> {
+        let (handle, at, overwrite) = (&self.handle, self.at, self.stream.overwrite);
+        let ring = &handle.ring;
+        let blocked_on = || format!("is full{}", slowest_reader(handle, at.head).0);
+        let corrupt = |corrupt| handle.corrupt(corrupt);
+        let room = wait_until(handle, READ, wait, blocked_on, |check| {
+            loop {
+                let room = ring.announce(at, want, least, overwrite).map_err(corrupt)?;
+                if room >= least {
+                    return Ok(Some(Room::Bytes(room)));
+                }
+                if check == Check::Quick {
+                    return Ok(None);
+                }
+                if at_end() {
+                    return Ok(Some(Room::AtEnd));
+                }
+                // If somebody overwrote our words, nobody would ever wake us.
+                let words = (ring.memory.load(HEAD, Relaxed), ring.memory.load(LIMIT, Relaxed));
+                let sane = words.0 == at.head && words.1.wrapping_sub(words.0) <= ring.capacity;
+                if !sane {
+                    return Err(corrupt(Corrupt("its positions were written by another")));
+                }
+                self.check_stream()?;
+                let slowest = ring.slowest(at.head).map_err(corrupt)?;
+                let Some(slot) = slowest.slot else { return Ok(None) };
+                let advanced = || ring.slowest(at.head) != Ok(slowest);
+                let slots = Slots(handle);
+                // Most readers live: the table is not locked for them.
+                if handle.is_held(lock::reader(slot))?
+                    || slots.with_lock_now(|| slots.sweep(slot))?.is_none()
+                    || !advanced()
+                {
+                    return Ok(None);
+                }
+            }
+        });
+        room.map_err(|error| blame_reader(handle, at.head, error))
+    }
+
+    /// That the ring is what its name means, and the stream the one that was
+    /// begun: before its end, after which anybody may remove it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Gone`]: nobody will read what was written.
+    pub fn check(&self) -> Result<()> {
+        self.handle.check()?;
+        if self.stream.many { Ok(()) } else { self.check_stream() }
+    }
+
+    /// Mark the end of the stream; one of many writers leaves it open.
+    pub fn end(self) {
+        if !self.stream.many {
+            self.handle.ring.mark(Stream { ended: true, ..self.stream });
+        }
+    }
+}
+
+/// Room behind the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// So many bytes.
+    Bytes(u64),
+    /// There is none, and nothing more to be written.
+    AtEnd,
+}
+
+/// A wait for a reader that is away tells how to do without it.
+fn blame_reader(handle: &Handle, head: u64, error: Error) -> Error {
+    let waited = matches!(error.kind, ErrorKind::Busy | ErrorKind::TimedOut);
+    match slowest_reader(handle, head).1 {
+        Some(hint) if waited => error.hint(hint),
+        _ => error,
+    }
+}
+
+/// Mark the end of a stream that has no writer, or many.
+///
+/// # Errors
+/// [`ErrorKind::Busy`] and [`ErrorKind::TimedOut`] while it has a single writer.
+pub fn end(address: &Address, wait: &mut Wait) -> Result<()> {
+    let handle = Handle::open(address, Access::Write)?;
+    lock_writer(&handle, LockMode::Shared, wait)?;
+    lock_append(&handle, wait)?;
+    handle.check()?;
+    let stream = handle.stream()?;
+    if !stream.ended {
+        handle.ring.mark(Stream { ended: true, ..stream });
+    }
+    Ok(())
+}
+
+fn lock_writer(handle: &Handle, mode: LockMode, wait: &mut Wait) -> Result<()> {
+    handle.lock(mode, lock::WRITER, "has a writer already", wait)
+}
+
+fn lock_append(handle: &Handle, wait: &mut Wait) -> Result<()> {
+    handle.lock_for_an_instant(lock::APPEND, "another writer appends to it", wait)
+}

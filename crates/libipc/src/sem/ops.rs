@@ -1,0 +1,123 @@
+//! What may be done with semaphores at an address, decided before they are opened.
+
+use crate::base::address::{Address, Kind, Name};
+use crate::base::error::{Error, ErrorKind, Hint, Result};
+use crate::base::mode::Mode;
+
+/// SEM_VALUE_MAX, the largest value of a POSIX semaphore: sem_overview(7).
+pub(super) const LARGEST_POSIX: u32 = i32::MAX as u32;
+
+/// SEMVMX, the largest value of a System V semaphore, which cannot be raised:
+/// semop(2).
+pub(super) const LARGEST_SYSV: u32 = 32767;
+
+/// What is said of semaphores that make one wait.
+pub(super) const TOO_LITTLE: &str = "has too little to take";
+
+/// One operation on one semaphore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Op {
+    /// Which of the set, from 0 on.
+    pub element: u16,
+    /// What is added; 0 waits until the value is 0.
+    pub change: i16,
+}
+
+/// How [`Semaphores::open`](super::Semaphores::open) opens semaphores.
+#[derive(Clone, Debug, Default)]
+pub struct OpenOptions {
+    /// Make them if they are absent.
+    pub create: Option<Create>,
+}
+
+/// How to make semaphores that are absent.
+#[derive(Clone, Debug)]
+pub struct Create {
+    /// Their values.
+    pub values: Vec<u32>,
+    /// They must be absent.
+    pub exclusive: bool,
+    /// Permission bits before the umask; [`Mode::PRIVATE`] if left out.
+    pub mode: Option<Mode>,
+}
+
+/// What is known of one semaphore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Its value.
+    pub value: u32,
+    /// How many wait for it to grow; of a POSIX one, those who were killed count.
+    pub waiting: u32,
+    /// How many wait for it to be zero; System V alone.
+    pub waiting_for_zero: Option<u32>,
+    /// The process that changed it last, or 0; System V alone.
+    pub last_pid: Option<i32>,
+}
+
+/// Operations that the semaphores at an address can perform.
+#[derive(Clone, Debug)]
+pub struct Ops(Vec<Op>);
+
+impl Ops {
+    /// For the semaphores at this address, which `create` may make.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for what no semaphore there can do.
+    pub fn new(address: &Address, ops: Vec<Op>, create: Option<&Create>) -> Result<Self> {
+        let usage = |problem: String, hint| Err(Error::new(ErrorKind::Usage, address, problem).hint(hint));
+        match address {
+            Address::Name(Name::Posix(_)) => {
+                let cannot = match ops[..] {
+                    [] | [Op { element: 0, change: -1 | 1 }] => return Ok(Ops(ops)),
+                    [_, _, ..] => "takes one OP at a time",
+                    [Op { change: 0, .. }] => "cannot be waited for to be zero",
+                    [Op { element: 1.., .. }] => "has one element, number 0",
+                    [Op { .. }] => "is taken and given one at a time",
+                };
+                usage(format!("a POSIX semaphore {cannot}"), Hint::advice("use a System V set, key:N"))
+            }
+            Address::SysV(_) => {
+                let count = create.map_or(usize::MAX, |create| create.values.len());
+                match ops.iter().find(|op| usize::from(op.element) >= count) {
+                    Some(op) => {
+                        usage(format!("there is no element {} in a set of {count}", op.element), Hint::FromZero)
+                    }
+                    None => Ok(Ops(ops)),
+                }
+            }
+            Address::Name(Name::File(_)) => Err(Kind::Sem.refuse(address)),
+        }
+    }
+
+    /// The operations.
+    pub fn get(&self) -> &[Op] {
+        &self.0
+    }
+}
+
+/// See that semaphores at this address can have these values.
+///
+/// # Errors
+/// [`ErrorKind::Usage`].
+pub fn check_values(address: &Address, values: &[u32]) -> Result<()> {
+    let usage =
+        |problem: String, advice| Err(Error::new(ErrorKind::Usage, address, problem).hint(Hint::advice(advice)));
+    let above = |largest| values.iter().find(|&&value| value > largest);
+    match address {
+        Address::Name(Name::Posix(name)) => {
+            name.check_semaphore()?;
+            match above(LARGEST_POSIX) {
+                Some(value) => usage(format!("{value} is more than {}", LARGEST_POSIX), "choose a smaller value"),
+                None if values.len() > 1 => {
+                    usage("a POSIX semaphore is one value, and no set".into(), "use a System V set, key:N")
+                }
+                None => Ok(()),
+            }
+        }
+        Address::SysV(_) => match above(LARGEST_SYSV) {
+            Some(value) => usage(format!("{value} is more than a semaphore of System V holds"), "choose at most 32767"),
+            None => Ok(()),
+        },
+        Address::Name(Name::File(_)) => Err(Kind::Sem.refuse(address)),
+    }
+}

@@ -1,0 +1,53 @@
+//! The rules of whole segments that both interfaces obey: how one is put, whose
+//! object may be written, and what fits.
+
+use nix::unistd::geteuid;
+
+use crate::base::error::{Error, ErrorKind, Hint, Result};
+use crate::base::mode::Mode;
+
+/// How [`put`](super::put) makes a segment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PutOptions {
+    /// Create only: an existing object is [`ErrorKind::Exists`].
+    pub exclusive: bool,
+    /// The size in bytes; what the input does not fill is zero.
+    pub size: Option<u64>,
+    /// Permission bits before the umask; [`Mode::PRIVATE`], or those of the
+    /// object that is replaced, if left out.
+    pub mode: Option<Mode>,
+    /// Replace what belongs to another user, too.
+    pub foreign: bool,
+}
+
+/// How [`Segment::open`](super::Segment::open) opens a segment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReadOptions {
+    /// Wait for the segment to exist, and to be filled. Without it, and whatever
+    /// the timeout, a missing segment is [`ErrorKind::Missing`] and one that is
+    /// being filled [`ErrorKind::Busy`].
+    pub wait: bool,
+}
+
+/// Refuse what belongs to another user, root's callers included: who planted
+/// it may read what is written.
+pub(super) fn check_owner(label: &str, owner: u32, foreign: bool) -> Result<()> {
+    if foreign || owner == geteuid().as_raw() {
+        return Ok(());
+    }
+    let problem = format!("belongs to another user, uid {owner}");
+    Err(Error::new(ErrorKind::Denied, label, problem).hint(Hint::Foreign))
+}
+
+/// The bytes from `offset` to the end of a segment of `size` bytes.
+pub(super) fn room(label: &str, size: u64, offset: u64) -> Result<u64> {
+    size.checked_sub(offset).ok_or_else(|| {
+        let problem = format!("offset {offset} is past its end, it has {size} bytes");
+        Error::new(ErrorKind::Failure, label, problem)
+    })
+}
+
+/// The input does not fit: nothing has been changed.
+pub(super) fn too_long(label: &str, room: u64) -> Error {
+    Error::new(ErrorKind::NoRoom, label, format!("the input is longer than the {room} bytes it has room for"))
+}
