@@ -309,3 +309,36 @@ fn kill_9_leaves_messages_whole_and_at_most_once() {
     assert!(last.ends_with("last\n"), "{last}");
     assert!(!seen.is_empty());
 }
+
+/// The signal comes after the kernel has given the message out, and before msgrcv(2)
+/// has returned.
+#[test]
+fn m4_a_signal_in_the_call_that_takes_loses_nothing() {
+    let Some(t) = Test::with(&["strace"]) else { return };
+    let key = t.key();
+    let script = format!(
+        "mqsend -c {key} first; mqrecv {key} >/dev/null
+        strace -o log -e trace=msgrcv -e inject=msgrcv:delay_exit=2000000:when=3 mqrecv -l {key} >out & tracer=$!
+        until grep -q ENOMSG log 2>/dev/null; do :; done
+        read -r receiver </proc/$tracer/task/$tracer/children
+        mqsend {key} second
+        until [ $(ipcls --no-headings -o messages mq:{key}) = 0 ]; do :; done
+        kill $receiver; wait $tracer; echo $?; cat out"
+    );
+    assert_eq!(t.bash(&script).run().text(), "143\nsecond");
+}
+
+#[test]
+fn m4_a_signal_ends_a_wait_that_has_begun_or_begins() {
+    let t = Test::new();
+    let key = t.key();
+    let script = format!(
+        "mqsend -c {key} first; mqrecv {key} >/dev/null
+        for i in $(seq 30); do mqrecv -f {key} & kill $!; wait $!; echo $?; done | sort | uniq -c | xargs
+        mqrecv {key} & receiver=$!
+        until [[ $(</proc/$receiver/wchan) = *msgrcv* || $(</proc/$receiver/stat) = *') S '* ]]; do :; done
+        kill -INT $receiver; kill -TERM $receiver; wait $receiver; echo $?"
+    );
+    let text = t.bash(&script).run().text();
+    assert!(text == "30 143\n143" || text == "30 143\n130", "{text}");
+}

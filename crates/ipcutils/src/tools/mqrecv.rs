@@ -2,6 +2,7 @@
 
 use libipc::address::Form;
 use libipc::mq::{self, Direction, OpenOptions, Queue, Select};
+use libipc::process::signals::Interrupting;
 use libipc::wait::{Timeout, Wait};
 use libipc::{Address, Error, ErrorKind, Hint, Kind, Result};
 
@@ -147,6 +148,8 @@ impl Args {
         }
         let wanted = if self.follow || self.drain { u64::MAX } else { self.count.unwrap_or(1) };
         let mut done = 0;
+        // Set at the first wait, which no descriptor tells the end of.
+        let mut signals = None;
         while done < wanted {
             let select = self.select(done);
             output.hold()?;
@@ -158,6 +161,9 @@ impl Args {
                 }
                 match &mut *queues {
                     [queue] if queue.id().is_some() => {
+                        if signals.is_none() {
+                            signals = Some(Interrupting::new(&self.address[0])?);
+                        }
                         let (message, number) = queue.receive(select, wait)?;
                         output.hold()?;
                         output.put(&self.address[0], message, number)?;

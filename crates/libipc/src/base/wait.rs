@@ -196,6 +196,10 @@ impl Wait {
             if let Err(error) = self.proceed(object, blocked_on).and_then(|()| self.arm(object)) {
                 break Err(error);
             }
+            // A signal that came before is not to wait for this call.
+            if sys::interrupt::came() {
+                break Err(Error::new(ErrorKind::Failure, object, "a signal ended the wait"));
+            }
             match call() {
                 Err(Errno::EINTR) => {}
                 other => break Ok(other),
@@ -209,20 +213,11 @@ impl Wait {
     /// one.
     fn arm(&mut self, object: &str) -> Result<()> {
         let Some(first) = self.deadline().left() else { return Ok(()) };
-        let failed = |errno| Error::errno(object, errno);
         let timer = match &mut self.timer {
             Some(timer) => timer,
-            none => none.insert(sys::ticker::Timer::new().map_err(|errno| {
-                match errno {
-                    Errno::EAGAIN => {
-                        Error::new(ErrorKind::NoRoom, object, "no timer is left, RLIMIT_SIGPENDING is used up")
-                            .hint(Hint::Ulimit('i'))
-                    }
-                    errno => failed(errno),
-                }
-            })?),
+            none => none.insert(timer(object)?),
         };
-        timer.set(first, Self::AGAIN).map_err(failed)
+        timer.set(first, Self::AGAIN).map_err(|errno| Error::errno(object, errno))
     }
 
     /// When the present wait ends; it begins with the first such question.
@@ -239,6 +234,18 @@ impl Wait {
     pub(crate) fn poll_step(&mut self, step: Duration) -> PollTimeout {
         poll_timeout(self.deadline().at_most(step))
     }
+}
+
+/// A timer for a wait for `object`.
+///
+/// # Errors
+/// [`ErrorKind::NoRoom`]: timer_create(2).
+pub(crate) fn timer(object: &str) -> Result<sys::ticker::Timer> {
+    sys::ticker::Timer::new().map_err(|errno| match errno {
+        Errno::EAGAIN => Error::new(ErrorKind::NoRoom, object, "no timer is left, RLIMIT_SIGPENDING is used up")
+            .hint(Hint::Ulimit('i')),
+        errno => Error::errno(object, errno),
+    })
 }
 
 #[cfg(test)]

@@ -13,7 +13,9 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 
 use crate::base::error::{Error, Result};
-use crate::sys::signal::{Default as DefaultAction, SIGCHLD, is_ignored, raise};
+use crate::base::wait;
+use crate::sys::interrupt::Interrupts;
+use crate::sys::signal::{Default as DefaultAction, SIGCHLD, is_default, is_ignored, raise};
 
 /// Signals of this thread that wait until this is dropped, and a descriptor that
 /// tells of them.
@@ -103,6 +105,29 @@ impl Deferred {
 impl AsFd for Deferred {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.arrived.as_fd()
+    }
+}
+
+/// While this lives, signals that would end the process end a blocking receive of
+/// a System V message instead, with [`crate::ErrorKind::Failure`]; what was received
+/// already stays the caller's. Dropping it lets the first of them take its course.
+///
+/// Here handlers are right: the call has to return. Signals that the process
+/// ignores, handles or has blocked are left as they are.
+#[derive(Debug)]
+pub struct Interrupting(#[allow(dead_code)] Interrupts); // held for its Drop
+
+impl Interrupting {
+    /// Set the handlers for a wait for `object`; dropping this takes them back.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::NoRoom`] without a timer.
+    pub fn new(object: impl std::fmt::Display) -> Result<Self> {
+        let timer = wait::timer(&object.to_string())?;
+        let now = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty());
+        let ending = Signal::iterator().filter(|signal| !NOT_ENDING.contains(signal) && !now.contains(*signal));
+        let signals = ending.map(|signal| signal as i32).filter(|&signal| is_default(signal));
+        Ok(Interrupting(Interrupts::new(signals, timer)))
     }
 }
 

@@ -19,7 +19,7 @@ fn signal() -> c_int {
 #[derive(Debug)]
 pub(crate) struct Timer {
     timer: libc::timer_t,
-    old_mask: libc::sigset_t,
+    was_blocked: bool,
     old_action: libc::sigaction,
 }
 
@@ -34,12 +34,7 @@ impl Timer {
         // SAFETY: both structures are valid, and the handler is safe at any
         // moment, as it does nothing.
         Errno::result(unsafe { libc::sigaction(signal(), &raw const action, &raw mut old_action) })?;
-        // The mask of an action whose bits are zero is the empty set.
-        let (mut mask, mut old_mask) = (action.sa_mask, action.sa_mask);
-        // SAFETY: `mask` is a valid set.
-        let _ = unsafe { libc::sigaddset(&raw mut mask, signal()) };
-        // SAFETY: both sets are valid.
-        let _ = unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const mask, &raw mut old_mask) };
+        let was_blocked = mask(libc::SIG_UNBLOCK);
         // SAFETY: the structure is plain integers and pointers, for which
         // zeroes are valid.
         let mut event: libc::sigevent = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -52,10 +47,15 @@ impl Timer {
         let created = unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) };
         if created == -1 {
             let errno = Errno::last(); // before other calls change it
-            restore(&old_mask, &old_action);
+            restore(was_blocked, &old_action);
             return Err(errno);
         }
-        Ok(Timer { timer, old_mask, old_action })
+        Ok(Timer { timer, was_blocked, old_action })
+    }
+
+    /// Its number, for timer_settime(2) in a handler.
+    pub(super) fn raw(&self) -> libc::timer_t {
+        self.timer
     }
 
     /// Tick after `first`, then again after each `interval`.
@@ -71,9 +71,23 @@ fn timespec(duration: Duration) -> libc::timespec {
     super::timespec(duration.max(Duration::from_nanos(1)))
 }
 
-fn restore(mask: &libc::sigset_t, action: &libc::sigaction) {
-    // SAFETY: the set is one that the kernel gave us.
-    let _ = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, ptr::null_mut()) };
+/// Block or unblock the signal, and no other: others may have been blocked since.
+/// Whether it was blocked.
+fn mask(how: c_int) -> bool {
+    // SAFETY: a set is plain integers, and zeroes are the empty one.
+    let (mut set, mut before): (libc::sigset_t, libc::sigset_t) = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: `set` is a valid set.
+    let _ = unsafe { libc::sigaddset(&raw mut set, signal()) };
+    // SAFETY: both sets are valid.
+    let _ = unsafe { libc::pthread_sigmask(how, &raw const set, &raw mut before) };
+    // SAFETY: `before` is a valid set.
+    unsafe { libc::sigismember(&raw const before, signal()) == 1 }
+}
+
+fn restore(was_blocked: bool, action: &libc::sigaction) {
+    if was_blocked {
+        mask(libc::SIG_BLOCK);
+    }
     // SAFETY: the action is one that the kernel gave us.
     let _ = unsafe { libc::sigaction(signal(), action, ptr::null_mut()) };
 }
@@ -83,6 +97,6 @@ impl Drop for Timer {
         // Deleted before the handler goes: no tick can come after it.
         // SAFETY: created in `new`, deleted here alone.
         let _ = unsafe { libc::timer_delete(self.timer) };
-        restore(&self.old_mask, &self.old_action);
+        restore(self.was_blocked, &self.old_action);
     }
 }
