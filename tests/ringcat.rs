@@ -135,3 +135,11 @@ fn an_idle_pair_uses_no_cpu() {
         assert!(now - before <= most, "woken {} times in {:?}", now - before, begin.elapsed());
     }
 }
+
+#[test]
+fn a_name_that_no_reader_can_have_is_refused_before_there_is_a_ring() {
+    let t = Test::new();
+    let r = t.name("r");
+    cat(&t, &["--wait", "--as", "", &r]).run().fails(2);
+    cat(&t, &["--wait", "--as", &"x".repeat(1000), &r]).run().fails(2);
+}

@@ -1,9 +1,10 @@
 //! Rings and locks of this toolkit as ipcls and ipcunlink see them; rows H1, K1.
 
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::one;
+use crate::util::locks::hold;
 use crate::util::{Running, Test, wait_until};
 
 /// State and use of one object.
@@ -91,5 +92,49 @@ fn what_only_begins_like_a_ring_or_a_lock_is_listed_all_the_same() {
         is(&t, &format!("{kind}:{}", t.name(kind)), "unheld", "corrupt");
         let listed: Value = super::json(&t, &["--kind", "ring,lock", "--name", &format!("*{}", &t.name(kind)[1..])]);
         assert_eq!(listed["objects"].as_array().unwrap().len(), 1);
+    }
+}
+
+/// A program has what a person is told.
+#[test]
+fn json_of_one_ring_or_lock_has_its_state() {
+    let t = Test::new();
+    let (ring, lock) = (t.name("ring"), t.name("lock"));
+    let live = writer(&t, &ring, &[]);
+    wait_until("it has written", || t.cmd("ringput").args(["--position", &ring]).run().stdout == b"16384\n");
+    let found = one(&t, &format!("ring:{ring}"));
+    let status: Value = serde_json::from_slice(&t.cmd("ringcat").args(["--status", "-J", &ring]).run().ok()).unwrap();
+    for (field, value) in [("writer", json!("live")), ("capacity", json!(32768)), ("position", json!(16384))] {
+        assert_eq!((&found["ring"][field], &status[field]), (&value, &value), "{field} of {found}");
+    }
+    drop(live);
+    let holder = hold(&t, &[&lock]);
+    let found = one(&t, &format!("lock:{lock}"));
+    let status: Value = serde_json::from_slice(&t.cmd("shmlock").args(["--status", "-J", &lock]).run().ok()).unwrap();
+    for field in ["state", "holder", "waiting"] {
+        assert_eq!(found["lock"][field], status[field], "{field} of {found}");
+    }
+    assert_eq!(found["lock"]["state"], "held");
+    drop(holder);
+}
+
+#[test]
+fn who_asks_for_the_state_is_no_holder() {
+    let Some(t) = Test::with(&["strace"]) else { return };
+    let (ring, lock, sem) = (t.name("ring"), t.name("lock"), t.name("sem"));
+    t.bash(&format!("ringput {ring} </dev/null; shmlock {lock} -- true; semop -c 1 {sem}")).run().ok();
+    for (kind, name, file, call, question) in [
+        ("ring", &ring, ring[1..].to_owned(), "fcntl", "ringcat --status"),
+        ("lock", &lock, lock[1..].to_owned(), "fcntl", "shmlock --status"),
+        ("sem", &sem, format!("sem.{}", &sem[1..]), "pread64", "semop --get"),
+    ] {
+        // It is stopped with the object open, by its first look into it.
+        let script = format!(
+            "exec 2>/dev/null; strace -o /dev/null -P /dev/shm/{file} -e inject={call}:signal=STOP:when=1 {question} {name} & tracer=$!
+            until read -r asker </proc/$tracer/task/$tracer/children; [ -n \"$asker\" ] &&
+                [[ $(</proc/$asker/stat) = *') '[tT]' '* && $(ls -l /proc/$asker/fd) = *{file}* ]]; do :; done
+            ipcls -o state --no-headings {kind}:{name}; kill -9 $asker; wait $tracer || true"
+        );
+        assert_eq!(t.bash(&script).run().text(), "unheld", "{question}");
     }
 }

@@ -148,3 +148,25 @@ fn a_failed_create_leaves_no_queue_for_sending_alone() {
     t.bash(&command).run().says(9, "64 bytes");
     t.bash(&format!("{user} mqsend {q} hello")).run().says(3, "does not exist");
 }
+
+/// The input stays open: a tool that read it first would wait.
+#[test]
+fn what_this_kind_of_queue_cannot_be_is_refused_before_anything_is_read() {
+    let t = Test::new();
+    let key = t.key();
+    for (tool, args, words) in [
+        ("mqsend", &["-c", "file:/x"][..], "file:/x: "),
+        ("mqsend", &["-c", "--max-messages", "3", &key], "kernel.msgmnb"),
+        ("mqsend", &["-c", "--message-size", "3", &key], "kernel.msgmax"),
+        ("mqsend", &["-l", "-t", "2", "/queue"], "type"),
+        ("mqsend", &["-l", "-p", "2", &key], "priority"),
+        ("shmput", &["key:no"], "key:no"),
+        ("ringput", &[&key], "ring"),
+        ("ringput", &["-l", "id:1"], "ring"),
+    ] {
+        let running = t.cmd(tool).args(args).spawn_open();
+        wait_until("it has refused", || running.state() == 'Z');
+        let message = running.output().fails(2);
+        assert!(message.contains(words), "{tool} {args:?}: {message}");
+    }
+}

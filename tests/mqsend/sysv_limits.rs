@@ -108,3 +108,15 @@ fn a_failure_says_how_many_went_out_and_the_caller_resumes() {
     );
     assert_eq!(t.bash(&script).run().text(), "1.2.3.4.5.");
 }
+
+/// Longer than a message of a POSIX queue can ever be.
+#[test]
+fn b4_a_message_above_16_mib_stays_whole() {
+    let t = Test::new();
+    let script = "sysctl -qw kernel.msgmax=33554432 kernel.msgmnb=33554432
+        head -c 20M /dev/urandom >in; mqsend -c 0x1 <in; mqrecv 0x1 | cmp - in
+        head -c 20M /dev/zero | tr '\\0' x >in; echo >>in; mqsend -l 0x1 <in; mqrecv -l 0x1 | cmp - in
+        mqsend -n 0x1 end; mqrecv 0x1";
+    let Some(run) = t.with_limits("", script) else { return };
+    assert_eq!(run.run().text(), "end");
+}

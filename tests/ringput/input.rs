@@ -49,3 +49,11 @@ fn g6_a_ring_that_cannot_be_mapped_is_not_made() {
     run.fails(9);
     assert!(!t.shm_path("r").exists());
 }
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let t = Test::new();
+    for (i, flags) in [&[][..], &["-l"], &["-0", "--many"]].into_iter().enumerate() {
+        put(&t, &[flags, &[&*t.name(i), "/proc/self/mem"]].concat(), "").run().says(1, "ringput: /proc/self/mem: ");
+    }
+}

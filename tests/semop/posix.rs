@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::{blocked, semop, values};
+use crate::util::holders::wait_for_line;
 use crate::util::{Test, wait_until};
 
 /// The file of the semaphore "sem".
@@ -255,4 +256,19 @@ fn permissions_of_the_file_decide() {
             if allowed { drop(output.ok()) } else { output.says(status, "permission denied") }
         }
     }
+}
+
+/// Nobody sees a value between the old and the new one.
+#[test]
+fn set_is_one_store() {
+    let Some(t) = Test::with(&["perl"]) else { return };
+    let name = new(&t, "0");
+    let watch = "open my $f, '<', shift or die; $| = 1; my $v = 0; print qq(ready\\n);
+        until ($v == 2147483647) { sysseek $f, 0, 0; sysread $f, my $b, 8; $v = unpack 'L', $b;
+            $v == 0 || $v == 2147483647 or die qq(saw $v\\n) } print qq(all\\n)";
+    let mut watcher = t.cmd("perl").args(["-e", watch]).args([file(&t)]).spawn();
+    wait_for_line(&mut watcher);
+    semop(&t, &["--set", "2147483647", &name]).ok();
+    assert_eq!(watcher.output().text(), "all");
+    assert_eq!(values(&t, &name), "2147483647");
 }

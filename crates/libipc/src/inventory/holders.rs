@@ -78,7 +78,7 @@ impl Holders {
         self.holders.get(&backing).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether nobody else can hold anybacking.
+    /// Whether nobody else can hold anything.
     pub(super) fn is_complete(&self) -> bool {
         self.unread == 0 && !self.hidden
     }
@@ -120,7 +120,7 @@ impl Holders {
     fn look_at_descriptors(&mut self, pid: i32, devices: &[u64]) -> nix::Result<()> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut dir = Dir::open(format!("/proc/{pid}/fd").as_str(), flags, Mode::empty())?;
-        let mut found = Vec::new();
+        let (mut found, mut asked) = (Vec::new(), Vec::new());
         let root = open(format!("/proc/{pid}/fd").as_str(), flags | OFlag::O_PATH, Mode::empty())?;
         for entry in dir.iter().flatten() {
             let name = entry.file_name();
@@ -129,12 +129,19 @@ impl Holders {
             }
             let Ok(stat) = sys::statx::statx(&root, name, 0, libc::STATX_INO) else { continue };
             let device = makedev(stat.stx_dev_major.into(), stat.stx_dev_minor.into());
-            if devices.contains(&device) && !only_asks(pid, name) {
-                found.push(Backing::File(device, stat.stx_ino));
+            if devices.contains(&device) {
+                let list = if only_asks(pid, name) { &mut asked } else { &mut found };
+                list.push(Backing::File(device, stat.stx_ino));
             }
         }
         for backing in found {
             self.found(backing, pid).open += 1;
+        }
+        // Who asks may map what it asks about: the state of a ring lies in memory.
+        for backing in asked {
+            if let Some(holders) = self.holders.get_mut(&backing) {
+                holders.pop_if(|last| last.pid == pid && last.open == 0);
+            }
         }
         Ok(())
     }
