@@ -1,7 +1,9 @@
-//! Typed, safe System V and POSIX inter-process communication for Linux.
+#![doc = include_str!("../README.md")]
 //!
-//! The map, layer by layer. A module uses what stands below it, and nothing above
-//! or in a circle; `tests/layers.rs` holds this table against the sources.
+//! # The map
+//!
+//! A module uses what stands below it in this table, and nothing above or beside it.
+//! A test of the workspace, `tests/house.rs`, holds the sources against the table.
 //!
 //! | layer | modules |
 //! | --- | --- |
@@ -13,19 +15,7 @@
 //! | the process, its signals, command and terminal | [`process`] |
 //! | what all of them speak | [`address`], [`error`], [`mode`], [`text`], [`wait`] (`base`) |
 //! | system calls that nix lacks, the only unsafe code | `sys` |
-//!
-//! | primitive | POSIX, `file:` | System V |
-//! | --- | --- | --- |
-//! | whole segments of shared memory | [`shm`] | [`shm`] |
-//! | message queues | [`mq`] | [`mq`] |
-//! | semaphores | [`sem`] | [`sem`] |
-//! | mutexes and conditions | [`lock`] | [`lock::pthread`] |
-//! | streams through shared memory | [`ring`] | |
-//!
-//! The library knows nothing of command lines: how to mend a failure is a [`Hint`]
-//! that its caller words. It prints nothing and never ends the process. Kernel
-//! objects are removed by explicit calls alone; dropping a value detaches and
-//! closes.
+#![deny(clippy::missing_errors_doc)]
 
 mod base;
 pub mod fs;

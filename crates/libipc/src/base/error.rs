@@ -1,8 +1,8 @@
 //! One typed error for everything that can go wrong.
 //!
-//! The kind is what a script tells failures apart by: the tools map each kind to
-//! one exit status. The text is one line, `object: problem`; a [`Hint`] says how
-//! to mend it, in the words of whoever shows it.
+//! - [`ErrorKind`] is for programs: the tools map each kind to one exit status.
+//! - The text is for people: one line, `object: problem`.
+//! - A [`Hint`] says how to mend the failure. Whoever shows the error words it.
 
 use nix::errno::Errno;
 
@@ -11,14 +11,14 @@ pub use super::hint::{Hint, Spelling};
 /// The result of every operation of this library.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What sort of failure it is, as a script would tell them apart.
+/// The sort of a failure: what a program decides by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// Any other failure of the system or of the input.
     Failure,
     /// The object does not exist.
     Missing,
-    /// The object exists already, and was to be new.
+    /// The object exists already, and a new one was wanted.
     Exists,
     /// Permission denied.
     Denied,
@@ -34,11 +34,11 @@ pub enum ErrorKind {
     Busy,
     /// The deadline passed.
     TimedOut,
-    /// The command that was to be run was not found.
+    /// The command to run was not found.
     CommandMissing,
-    /// The command that was to be run cannot be executed.
+    /// The command to run cannot be executed.
     CommandRefused,
-    /// The call makes no sense: a name, number or combination is refused
+    /// The call makes no sense: a name, a number or a combination was refused
     /// before any system call.
     Usage,
 }
@@ -55,7 +55,7 @@ pub struct Error {
     pub problem: String,
     /// How to mend it, where that is known. Boxed: most results carry none.
     pub hint: Option<Box<Hint>>,
-    /// The number of the system call that failed, if one did: errno(3).
+    /// The error number of the system call that failed, if one did: errno(3).
     pub errno: Option<i32>,
 }
 
@@ -72,24 +72,25 @@ impl Error {
         self
     }
 
-    /// An input that cannot be opened: whatever the reason, the object has not failed.
+    /// The error of an input that cannot be opened. Its kind is always
+    /// [`ErrorKind::Failure`]: the other kinds are about the object.
     pub fn input(name: impl ToString, error: &std::io::Error) -> Self {
         Error { kind: ErrorKind::Failure, ..Error::errno(name, errno_of(error)) }
     }
 
-    /// A failure of an input or output: its number in the words of errno(3).
+    /// The error of reading an input or writing an output, in the words of errno(3).
     pub(crate) fn io(name: impl ToString, errno: Errno) -> Self {
         Error { errno: Some(errno as i32), ..Error::new(ErrorKind::Failure, name, errno.desc()) }
     }
 
-    /// The error number of a call on a System V identifier: for one that is no
-    /// longer there the kernel says EINVAL, or EIDRM if it went just now.
+    /// The error of a call on a System V identifier. For an identifier that no longer
+    /// exists the kernel says EINVAL, or EIDRM if it was removed during the call.
     pub(crate) fn stale(object: impl ToString, errno: Errno) -> Self {
         let gone = matches!(errno, Errno::EINVAL | Errno::EIDRM);
         Error::errno(object, if gone { Errno::ENOENT } else { errno })
     }
 
-    /// The error number of a system call on `object`, in our words.
+    /// The error of a system call on `object`, in our words.
     ///
     /// Numbers whose meaning depends on the call (EINVAL, EMFILE) are
     /// translated where the call is made; here they keep the text of errno(3).
@@ -113,7 +114,7 @@ impl Error {
     }
 }
 
-/// The number behind an error of the standard library's.
+/// The error number behind an error of the standard library.
 pub(crate) fn errno_of(error: &std::io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }

@@ -1,5 +1,5 @@
-//! How to mend a failure, as values: whoever shows an error has the words, and
-//! the names of options, for them.
+//! How to mend a failure, as values. Whoever shows an error puts them into words, and
+//! knows the names of options.
 
 use std::ffi::OsString;
 
@@ -19,7 +19,7 @@ pub enum Hint {
     KindForms,
 
     // Objects that are in the way, or of another kind.
-    /// The object is of this kind: name it so.
+    /// The object is of another kind: use this address.
     OtherKind(KindAddress),
     /// Remove the object.
     Remove(KindAddress),
@@ -29,11 +29,11 @@ pub enum Hint {
     WriteInPlace(Option<KindAddress>),
     /// Fill the segment anew, or remove it.
     PutAgain(KindAddress),
-    /// The segment may be whole: then give it another mode, else remove it.
+    /// If the segment is whole, give it another mode, else remove it.
     ModeOrRemove(KindAddress),
     /// Its owner and group cannot be kept: remove the object first.
     RemoveFirst,
-    /// Permit to write what belongs to another user.
+    /// Permit writing to an object of another user.
     Foreign,
 
     // Room.
@@ -53,11 +53,11 @@ pub enum Hint {
     LargerRing,
     /// Raise this setting of sysctl(8).
     Sysctl(&'static str),
-    /// Raise this one, 1 to 4, of the numbers of kernel.sem.
+    /// Raise one of the four numbers of kernel.sem; 1 is the first.
     SysctlSem(u8),
-    /// Give this setting of sysctl(8) this value.
+    /// Set this setting of sysctl(8) to this value.
     SysctlSet(&'static str, &'static str),
-    /// Raise this limit of ulimit: the letter of its option.
+    /// Raise the limit that `ulimit` has under this letter.
     Ulimit(char),
     /// Raise RLIMIT_MSGQUEUE, remove queues or ask for fewer or smaller messages.
     QueueBytes,
@@ -69,33 +69,34 @@ pub enum Hint {
     // Semaphores.
     /// Open the set as it is, or remove it.
     UseAsItIs(KindAddress),
-    /// Initialise the set with these values, or remove it: its maker died or is another program.
+    /// Initialise the set with these values, or remove it: its maker died, or was
+    /// another program.
     Initialise(Vec<u32>, Address),
     /// Elements are counted from 0.
     FromZero,
 
     // Locks.
-    /// See that the data is sound, then say so of the lock.
+    /// Check the data that the lock protects, then mark it as sound.
     Reset(Address),
-    /// See that the data is sound, then say so of the mutex at this offset.
+    /// Check the data that the mutex at this offset protects, then mark it as sound.
     ResetMutex(u64, Address),
     /// A reader's lock needs no write permission.
     ReadersLock,
 
     // Rings.
-    /// Go on with the stream after these many bytes, or begin anew.
+    /// Resume the stream after this many bytes, or begin a new one.
     ResumeOrRestart(u64),
-    /// Read on under this name, or give it up.
+    /// The reader of this name is away: read on under the name, or give it up.
     ReaderAway(OsString),
-    /// List the readers, and give up one that is away.
+    /// List the readers, and give up the name of one that is away.
     ReadersFull,
 
-    /// Advice that names nothing of ours.
+    /// Advice in words, which names nothing of this toolkit.
     Advice(String),
 }
 
 impl Hint {
-    /// Advice that names nothing of ours.
+    /// Advice in words, which names nothing of this toolkit.
     pub(crate) fn advice(words: impl Into<String>) -> Self {
         Hint::Advice(words.into())
     }
@@ -106,7 +107,7 @@ impl Hint {
 pub struct Spelling {
     /// The address, printable.
     pub address: String,
-    /// What for, as `for a file`, where there is a choice.
+    /// What the address is for, as in `for a file`, where there is a choice.
     pub meaning: Option<&'static str>,
 }
 

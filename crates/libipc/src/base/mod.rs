@@ -1,6 +1,6 @@
 //! What every part of the library speaks: names, errors, modes and waiting.
 //!
-//! Nothing here knows an object of the kernel's; only `sys` is below.
+//! Nothing here knows of kernel objects. Only `sys` is below.
 
 pub mod address;
 pub mod error;

@@ -1,7 +1,7 @@
-//! Permission bits, and the umask for the kinds that the kernel forgets.
+//! Permission bits and the umask.
 //!
-//! The kernel applies the umask to files and POSIX queues, and ignores it for
-//! System V objects; our tools apply it to every kind.
+//! The kernel applies the umask to files and POSIX queues, but not to System V
+//! objects. This library applies it to every kind.
 
 use nix::sys::stat;
 
@@ -10,11 +10,10 @@ use nix::sys::stat;
 pub struct Mode(u32);
 
 impl Mode {
-    /// Read and write for the owner alone: what a new object gets if nothing
-    /// else is asked for.
+    /// 0600, read and write for the owner: the default of new objects.
     pub const PRIVATE: Mode = Mode(0o600);
 
-    /// From bits; None if there are any but the permission bits.
+    /// The mode with these bits; None if there are others than 0777.
     pub fn from_bits(bits: u32) -> Option<Self> {
         (bits <= 0o777).then_some(Mode(bits))
     }
@@ -24,7 +23,7 @@ impl Mode {
         self.0
     }
 
-    /// The bits less those of the umask, for kinds on which the kernel does
+    /// The bits without those of the umask, for kinds to which the kernel does
     /// not apply it.
     pub fn masked(self) -> u32 {
         self.0 & !umask()

@@ -1,5 +1,5 @@
-//! Settings of the kernel that limit IPC, proc_sys_kernel(5) and
-//! mq_overview(7): for messages that name the limit that was hit.
+//! Settings of the kernel that limit IPC, for messages that name a limit:
+//! proc_sys_kernel(5), mq_overview(7).
 
 /// The value of a file below /proc/sys, as `kernel.shmmax` names it.
 pub(crate) fn setting(name: &str) -> Option<String> {

@@ -7,8 +7,8 @@ use std::ffi::OsStr;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 
-/// `name` with control characters, backslashes and bytes that are not UTF-8 as
-/// `\xNN`.
+/// `name` with `\xNN` for control characters, invisible characters, backslashes and
+/// bytes that are not UTF-8.
 pub fn printable(name: &OsStr) -> String {
     let mut text = String::with_capacity(name.len());
     let escape = |text: &mut String, bytes: &[u8]| {

@@ -12,7 +12,7 @@ use nix::poll::PollTimeout;
 use super::error::{Error, ErrorKind, Hint, Result};
 use crate::sys;
 
-/// The moment at which a wait ends, or never.
+/// The moment at which a wait ends, if it does.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(Option<Instant>);
 
@@ -20,7 +20,7 @@ impl Deadline {
     /// Wait for as long as it takes.
     pub const NEVER: Deadline = Deadline(None);
 
-    /// `timeout` from now, or never. One too long for the clock is never.
+    /// The moment `timeout` from now. None is never, as is one too far for the clock.
     pub fn after(timeout: Option<Duration>) -> Self {
         Deadline(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
     }
@@ -30,7 +30,7 @@ impl Deadline {
         self.0.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
-    /// Whether it has passed.
+    /// Whether the moment has passed.
     pub fn passed(&self) -> bool {
         self.left().is_some_and(|left| left.is_zero())
     }
@@ -41,7 +41,7 @@ impl Deadline {
     }
 }
 
-/// Pauses of growing length, for a state that the kernel tells nobody about.
+/// Pauses of growing length, for a change that the kernel reports to nobody.
 #[derive(Debug)]
 pub struct Backoff(Duration);
 
@@ -49,7 +49,7 @@ impl Backoff {
     const FIRST: Duration = Duration::from_millis(1);
     const LONGEST: Duration = Duration::from_millis(100);
 
-    /// From one millisecond to a tenth of a second.
+    /// Pauses from one millisecond to a tenth of a second.
     pub fn new() -> Self {
         Backoff(Self::FIRST)
     }
@@ -67,8 +67,8 @@ impl Default for Backoff {
     }
 }
 
-/// A time for poll(2). Rounded up: a rest of less than a millisecond must not
-/// become a busy loop.
+/// A timeout for poll(2), rounded up: the last part of a millisecond must not become
+/// a busy loop.
 pub(crate) fn poll_timeout(timeout: Duration) -> PollTimeout {
     PollTimeout::try_from(timeout + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
 }
@@ -84,18 +84,18 @@ pub enum Timeout {
     Never,
 }
 
-/// One wait after another, each with this [`Timeout`], also for calls that know
-/// no deadline: System V queues, OFD locks.
+/// How long calls may block: each of them for its [`Timeout`], also those for which
+/// the kernel has none (System V queues, byte locks).
 ///
-/// A timer of this thread interrupts such a call: the call then returns EINTR,
-/// and whoever made it looks at the deadline. The timer repeats, as a tick that
-/// comes just before the call would be lost. Its signal is the last real-time
-/// one; disposition and mask are given back at the end.
+/// A timer of the calling thread interrupts such a call, which then returns EINTR,
+/// and the deadline is checked: timer_create(2). The timer repeats, as a tick just
+/// before the call blocks would be lost. Its signal is the last real-time one,
+/// SIGRTMAX, whose action and mask are restored when the wait is over.
 #[derive(Debug)]
 pub struct Wait {
     timeout: Timeout,
     tries: u32,
-    /// Set when a wait has begun, and until it is over.
+    /// Set while a wait lasts.
     deadline: Option<Deadline>,
     timer: Option<sys::ticker::Timer>,
 }
@@ -106,33 +106,33 @@ impl Wait {
     /// Interval of later ticks, in case the first came just before the call blocked.
     const AGAIN: Duration = Duration::from_millis(10);
 
-    /// Nothing happens before a call has to wait.
+    /// Waits with this timeout. The time of each begins when a call has to wait.
     pub fn new(timeout: Timeout) -> Self {
         Wait { timeout, tries: 1, deadline: None, timer: None }
     }
 
-    /// For one of a stream of calls: try up to 50 times, yielding in between,
-    /// before waiting or giving up. Where the other side is at work, that costs
-    /// less than to fall asleep and be woken.
+    /// For a stream of calls: try each up to 50 times, yielding in between, before
+    /// waiting or giving up. While the other side is at work, that costs less than to
+    /// fall asleep and be woken.
     #[must_use]
     pub fn spinning(self) -> Self {
         Wait { tries: 50, ..self }
     }
 
-    /// The time runs from now on, not from the first wait.
+    /// The time begins now, and not when a call has to wait.
     #[must_use]
     pub fn started(mut self) -> Self {
         self.deadline();
         self
     }
 
-    /// Call without waiting until it is done, or has been tried often enough.
+    /// Make a call that does not wait; None once it has been tried often enough.
     pub(crate) fn try_first<T>(
         &self,
         would_wait: impl Fn(Errno) -> bool,
         mut call: impl FnMut() -> nix::Result<T>,
     ) -> nix::Result<Option<T>> {
-        // Asked for after a first failure alone: most calls succeed.
+        // Read only after a failure: most calls succeed at once.
         let mut begin = None;
         for left in (0..self.tries).rev() {
             match call() {
@@ -148,24 +148,24 @@ impl Wait {
         Ok(None)
     }
 
-    /// What was waited for has come: the next wait has all its time.
+    /// End a wait: the next one has the whole timeout again.
     pub fn reset(&mut self) {
         self.deadline = None;
     }
 
-    /// A wait begins, or goes on: the error that ends it, if it may not last.
-    /// `blocked_on` says what `object` is not yet, as in "is full".
+    /// Begin a wait or continue it, unless its time is over. `blocked_on` says why
+    /// `object` makes one wait, as in "is full".
     pub(crate) fn proceed(&mut self, object: &str, blocked_on: &str) -> Result<()> {
         if self.may_proceed() { Ok(()) } else { Err(self.over(object, blocked_on)) }
     }
 
-    /// A wait begins, or goes on: whether it may last.
+    /// Begin a wait or continue it: whether there is time left.
     pub(crate) fn may_proceed(&mut self) -> bool {
         self.timeout != Timeout::Now && !self.deadline().passed()
     }
 
-    /// The error of a wait that has ended in vain: [`ErrorKind::Busy`] if there was
-    /// to be none, else [`ErrorKind::TimedOut`].
+    /// The error of a wait that ended in vain: [`ErrorKind::Busy`] for
+    /// [`Timeout::Now`], else [`ErrorKind::TimedOut`].
     pub(crate) fn over(&self, object: &str, blocked_on: &str) -> Error {
         match self.timeout {
             Timeout::Now => Error::new(ErrorKind::Busy, object, blocked_on),
@@ -175,8 +175,8 @@ impl Wait {
         }
     }
 
-    /// For a call that takes a timeout itself: how long it may wait now. The first
-    /// such question begins the wait.
+    /// The time left, for a call that takes a timeout itself. The first question
+    /// begins the wait.
     pub(crate) fn remaining(&mut self) -> Timeout {
         match self.timeout {
             Timeout::After(_) => self.deadline().left().map_or(Timeout::Never, Timeout::After),
@@ -184,8 +184,8 @@ impl Wait {
         }
     }
 
-    /// Make a blocking call that knows no deadline: EINTR comes from our timer or
-    /// from a stop and continue, and the call is made again until the deadline.
+    /// Make a blocking call that takes no timeout. After EINTR, from our timer or from
+    /// a stop and continue, it is made again until the deadline.
     pub(crate) fn block<T>(
         &mut self,
         object: &str,
@@ -209,8 +209,7 @@ impl Wait {
         done
     }
 
-    /// See to it that a blocking call returns EINTR at the deadline, if there is
-    /// one.
+    /// Set the timer that interrupts a blocking call at the deadline, if there is one.
     fn arm(&mut self, object: &str) -> Result<()> {
         let Some(first) = self.deadline().left() else { return Ok(()) };
         let timer = match &mut self.timer {
@@ -220,7 +219,7 @@ impl Wait {
         timer.set(first, Self::AGAIN).map_err(|errno| Error::errno(object, errno))
     }
 
-    /// When the present wait ends; it begins with the first such question.
+    /// When the present wait ends. The first question begins it.
     pub(crate) fn deadline(&mut self) -> Deadline {
         let timeout = match self.timeout {
             Timeout::Now => Some(Duration::ZERO),

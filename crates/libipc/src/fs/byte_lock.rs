@@ -1,8 +1,8 @@
 //! Byte locks that belong to an open file, fcntl_locking(2): OFD locks.
 //!
-//! The kernel holds them, so that nobody who may write an object can forge or
-//! break one, and it drops them when the last descriptor of the open file is
-//! closed, by a death too. They work across PID namespaces. A locked byte need
+//! The kernel holds them: write permission on the object is not enough to forge or
+//! break one. It drops them when the last descriptor of the open file is closed, also
+//! by the death of its process. They work across PID namespaces. A locked byte need
 //! not exist in the file.
 
 use std::os::fd::AsFd;
@@ -28,7 +28,7 @@ pub enum LockMode {
 pub(crate) struct Range {
     /// The first byte.
     pub(crate) start: i64,
-    /// How many; 0 for all to the largest offset there is.
+    /// How many bytes; 0 for all up to the largest offset.
     pub(crate) len: i64,
 }
 
@@ -61,8 +61,8 @@ impl LockMode {
     }
 }
 
-/// Take the lock, or turn the one that this open file has into it; false if
-/// another open file is in the way.
+/// Take the lock, or convert the one that this open file holds; false if the lock of
+/// another open file conflicts.
 pub(crate) fn try_lock(file: impl AsFd, mode: LockMode, range: Range) -> nix::Result<bool> {
     loop {
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&range.flock(mode.kind()))) {
@@ -74,8 +74,8 @@ pub(crate) fn try_lock(file: impl AsFd, mode: LockMode, range: Range) -> nix::Re
     }
 }
 
-/// Take the lock, waiting for it while the wait lasts. `object` and `blocked_on`
-/// (as "is locked") are for the message.
+/// Take the lock, or wait for it. `object` and `blocked_on` (as in "is locked") are
+/// for the message.
 ///
 /// # Errors
 /// [`crate::ErrorKind::Busy`], [`crate::ErrorKind::TimedOut`].
@@ -95,19 +95,18 @@ pub(crate) fn lock(
     wait.block(object, blocked_on, || fcntl(&file, FcntlArg::F_OFD_SETLKW(&flock)))?.map(drop).map_err(failed)
 }
 
-/// Give back what this open file holds of these bytes.
+/// Release what this open file holds of these bytes.
 pub(crate) fn unlock(file: impl AsFd, range: Range) -> nix::Result<()> {
     fcntl(file, FcntlArg::F_OFD_SETLK(&range.flock(libc::F_UNLCK))).map(drop)
 }
 
-/// Whether another open file holds a lock that would be in the way of this one.
-/// Needs no permission but to have it open.
+/// Whether another open file holds a lock that conflicts with this one. Any open
+/// descriptor may ask.
 pub(crate) fn is_held(file: impl AsFd, mode: LockMode, range: Range) -> nix::Result<bool> {
     Ok(conflicting(file, mode, range)?.is_some())
 }
 
-/// One of the locks that [`is_held`] tells of, not always the first: what it
-/// is, and its bytes.
+/// One of the conflicting locks, not always the first: its mode and its bytes.
 pub(crate) fn conflicting(file: impl AsFd, mode: LockMode, range: Range) -> nix::Result<Option<(LockMode, Range)>> {
     let mut flock = range.flock(mode.kind());
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut flock))?;

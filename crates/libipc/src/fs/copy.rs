@@ -31,7 +31,7 @@ pub(crate) enum CopyError {
     Read(Errno),
     /// Writing the output.
     Write(Errno),
-    /// A deferred signal arrived; the caller cleans up and lets it come.
+    /// A deferred signal arrived. The caller cleans up, then lets it take effect.
     Interrupted,
 }
 
@@ -39,7 +39,7 @@ pub(crate) enum CopyError {
 pub(crate) type CopyResult<T> = std::result::Result<T, CopyError>;
 
 impl CopyError {
-    /// In words, by the side that failed: the object's errors keep their kind,
+    /// As an error of the side that failed. Errors of the object keep their kind,
     /// those of `input` are plain failures.
     pub(crate) fn explain(self, input: &str, object: impl FnOnce(Errno) -> Error) -> Error {
         match self {
@@ -57,12 +57,13 @@ impl CopyError {
     }
 }
 
-/// What a copy tells while it runs, and what may stop it.
+/// What a copy reports while it runs, and what may stop it.
 #[derive(Default)]
 pub struct Control<'a> {
     /// Called with the number of bytes that each step moved.
     pub progress: Option<&'a mut dyn FnMut(u64)>,
-    /// Signals to look for between steps and while the input is awaited.
+    /// Signals that stop the copy, checked between steps and while it waits for
+    /// input.
     pub signals: Option<&'a Deferred>,
 }
 
@@ -73,8 +74,8 @@ impl Control<'_> {
         }
     }
 
-    /// Call `step` until it neither was interrupted nor would block: a
-    /// descriptor may have been left non-blocking by somebody who shares it.
+    /// Call `step` until it is neither interrupted nor would block. Somebody who
+    /// shares the descriptor may have made it non-blocking.
     pub(crate) fn retry(
         &self,
         fd: BorrowedFd<'_>,
@@ -97,9 +98,8 @@ impl Control<'_> {
     }
 }
 
-/// Copy at most `limit` bytes; ends early only at the input's end.
-///
-/// Returns the number of bytes that were written.
+/// Copy at most `limit` bytes, fewer only if the input ends. Returns the number of
+/// bytes that were written.
 pub(crate) fn copy(from: impl AsFd, to: impl AsFd, limit: u64, control: &mut Control<'_>) -> CopyResult<u64> {
     let (from, to) = (from.as_fd(), to.as_fd());
     let mut buffer = vec![0; usize::try_from(limit).unwrap_or(STEP).min(STEP)];
@@ -121,10 +121,10 @@ pub(crate) fn copy(from: impl AsFd, to: impl AsFd, limit: u64, control: &mut Con
     Ok(done)
 }
 
-/// Copy by splice(2), without touching the bytes: `to` is a pipe.
+/// Copy by splice(2), without touching the bytes, to a pipe.
 ///
-/// The pipe then holds the pages of `from` themselves: what has not been read
-/// from it yet changes when they change.
+/// The pipe then holds the pages of `from` itself: bytes that were not read from the
+/// pipe yet change when the file changes.
 pub(crate) fn splice_to_pipe(from: impl AsFd, to: impl AsFd, limit: u64, control: &mut Control<'_>) -> CopyResult<u64> {
     let (from, to) = (from.as_fd(), to.as_fd());
     let mut done = 0;
@@ -134,7 +134,7 @@ pub(crate) fn splice_to_pipe(from: impl AsFd, to: impl AsFd, limit: u64, control
             splice(from, None, to, None, want, SpliceFFlags::empty())
         });
         let n = match moved {
-            // A file system that cannot.
+            // The file system cannot splice.
             Err(CopyError::Write(Errno::EINVAL)) if done == 0 => return copy(from, to, limit, control),
             other => other?,
         };
@@ -147,15 +147,16 @@ pub(crate) fn splice_to_pipe(from: impl AsFd, to: impl AsFd, limit: u64, control
     Ok(done)
 }
 
-/// read(2), however often it is interrupted or would block.
+/// read(2), repeated while it is interrupted or would block.
 pub(crate) fn read_some(from: impl AsFd, buffer: &mut [u8]) -> nix::Result<usize> {
     let from = from.as_fd();
     let n = Control::default().retry(from, PollFlags::POLLIN, CopyError::Read, || unistd::read(from, buffer));
     n.map_err(CopyError::errno)
 }
 
-/// Read from the input called `label` into the buffer: how many bytes, 0 at its
-/// end. An interruption, or a descriptor that does not block, is waited out.
+/// Read into the buffer: read(2), repeated while it is interrupted or would block.
+/// Returns the number of bytes, 0 at the end of the input. `label` is what messages
+/// call the input.
 ///
 /// # Errors
 /// [`ErrorKind::Failure`]: read(2).
@@ -166,27 +167,27 @@ pub fn read(from: impl AsFd, buffer: &mut [u8], label: &str) -> Result<usize> {
 /// Why not all bytes were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unwritten {
-    /// How many were.
+    /// How many bytes were written.
     pub written: usize,
     pub(crate) errno: Errno,
 }
 
 impl Unwritten {
-    /// As an error of the output called `label`.
+    /// As an error of the output that messages call `label`.
     pub fn explain(self, label: &str) -> Error {
         Error::io(label, self.errno)
     }
 }
 
-/// Write all the bytes; while signals are deferred, only as long as none of
-/// them waits or the bytes can be written at once.
+/// Write all the bytes: write(2). With deferred `signals`, stop when one of them is
+/// pending and the output would block.
 ///
 /// # Errors
-/// write(2); EINTR if a signal waits.
+/// [`Unwritten`]: the error of write(2), or EINTR for a pending signal.
 pub fn write_all(to: impl AsFd, bytes: &[u8], signals: Option<&Deferred>) -> std::result::Result<(), Unwritten> {
     let to = to.as_fd();
-    // A pipe that polls as writable has room for PIPE_BUF bytes, pipe(7); a write
-    // of more would wait, deaf to signals.
+    // A pipe that polls as writable has room for PIPE_BUF bytes, pipe(7). A larger
+    // write would block, and the signals would not be noticed.
     let step = if signals.is_some() && is_pipe(to) { libc::PIPE_BUF } else { bytes.len() };
     let mut written = 0;
     while written < bytes.len() {
@@ -200,8 +201,8 @@ pub fn write_all(to: impl AsFd, bytes: &[u8], signals: Option<&Deferred>) -> std
     Ok(())
 }
 
-/// See that what was written to a file is safe on its disk: fdatasync(2). A pipe
-/// or a terminal has nothing to wait for.
+/// Wait until what was written to a file is on its disk: fdatasync(2). Pipes and
+/// terminals have nothing to wait for.
 pub(crate) fn flush(fd: impl AsFd) -> nix::Result<()> {
     match fdatasync(fd.as_fd()) {
         Err(Errno::EINVAL | Errno::EROFS | Errno::ENOSYS) => Ok(()),
@@ -209,7 +210,7 @@ pub(crate) fn flush(fd: impl AsFd) -> nix::Result<()> {
     }
 }
 
-/// See that what was written to standard output is safe on its disk.
+/// Wait until what was written to standard output is on its disk: fdatasync(2).
 ///
 /// # Errors
 /// [`ErrorKind::Failure`]: fdatasync(2).
@@ -217,11 +218,12 @@ pub fn flush_output(fd: impl AsFd) -> Result<()> {
     flush(fd).map_err(|errno| Error::io(OUTPUT, errno))
 }
 
-/// Give a pipe at `fd` room for a mebibyte, which is worth 2 to 4 times the
-/// speed. Not for more than the kernel grants, and never less than it had.
+/// Enlarge a pipe at `fd` to a mebibyte, which makes copies 2 to 4 times as fast:
+/// F_SETPIPE_SZ of fcntl(2). If the kernel refuses, or the pipe is larger, it stays as
+/// it is.
 pub fn enlarge_pipe(fd: impl AsFd) {
     let fd = fd.as_fd();
-    // Of descriptors other than pipes the kernel says EBADF, and nothing happens.
+    // For other descriptors the kernel says EBADF, and nothing happens.
     if fcntl(fd, FcntlArg::F_GETPIPE_SZ).is_ok_and(|size| size < PIPE) {
         let _ = fcntl(fd, FcntlArg::F_SETPIPE_SZ(PIPE));
     }

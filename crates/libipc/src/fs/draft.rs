@@ -1,5 +1,5 @@
-//! New content on its way to a name: written to a file that has none, and
-//! published all at once.
+//! New content for a name: written to a file without a name, then published all at
+//! once.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -18,19 +18,19 @@ use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::mode::Mode;
 use crate::process::signals::{Deferred, with_signals_blocked};
 
-/// Whether a name may be taken from what stands under it.
+/// Whether an existing object may be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Replace {
     /// The name must be free: [`ErrorKind::Exists`] otherwise.
     Never,
-    /// Take it from what passes the caller's check, keeping its mode or not.
+    /// An object that passes the caller's check is replaced.
     Checked {
         /// The new object gets the old one's permission bits.
         keep_mode: bool,
     },
 }
 
-/// Content on its way to a name.
+/// New content that was not published yet.
 #[derive(Debug)]
 pub(crate) struct Draft<'a> {
     entry: &'a Entry,
@@ -42,7 +42,7 @@ pub(crate) struct Draft<'a> {
 impl<'a> Draft<'a> {
     /// Begin new content for a name, in a file that has no name yet.
     ///
-    /// What dead makers left is swept first: it may be what fills the memory.
+    /// What dead makers left is swept first, as it may be what fills the memory.
     pub(crate) fn new(entry: &'a Entry, mode: Mode) -> Result<Self> {
         sweep(&entry.dir);
         let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
@@ -55,8 +55,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Where a file cannot be without a name it has a temporary one, and signals
-    /// wait until it is published or removed.
+    /// For file systems without unnamed files: a file with a temporary name. Signals
+    /// are deferred until it is published or removed.
     fn named(entry: &'a Entry, mode: Mode) -> Result<Self> {
         let signals = Deferred::new()?;
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -69,8 +69,8 @@ impl<'a> Draft<'a> {
             };
             let locked = try_lock(&file, LockMode::Exclusive, Range::ALL).and_then(|held| Ok((held, fstat(&file)?)));
             match locked {
-                // Until it was locked it looked like a leftover to everyone, and
-                // is being swept or has been.
+                // Before it was locked it looked like a leftover, and somebody is
+                // sweeping it or has swept it.
                 Ok((false, _)) => continue,
                 Ok((_, stat)) if stat.st_nlink == 0 => continue,
                 Ok(_) => return Ok(Draft { entry, file, name: Some(name), signals: Some(signals) }),
@@ -83,12 +83,12 @@ impl<'a> Draft<'a> {
         Err(Error::new(ErrorKind::Failure, entry.label(), "no temporary name is free beside it"))
     }
 
-    /// Where the content is written to.
+    /// The file to write the content to.
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
-    /// Signals to look for while writing, where a death would leave a name.
+    /// Signals to check while writing; None if a death would leave no name.
     pub(crate) fn signals(&self) -> Option<&Deferred> {
         self.signals.as_ref()
     }
@@ -104,12 +104,12 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Put the content under its name, all at once. `check` looks at the object
-    /// that would be replaced, and may refuse; it is called again for each new
-    /// one that appears meanwhile.
+    /// Publish the content under its name, all at once. `check` is given the object
+    /// that would be replaced, and may refuse. It is called again for each new object
+    /// that appears meanwhile.
     pub(crate) fn publish(self, replace: Replace, check: impl Fn(&Object) -> Result<()>) -> Result<()> {
-        // On a disk: a name for content that is not there yet would be a mix
-        // after a crash, and some file systems tell only now that they are full.
+        // First to the disk: after a crash the name must not mean content that is
+        // not there. Some file systems report only now that they are full.
         if let Err(errno) = flush(&self.file) {
             self.drop_name();
             return Err(self.entry.errno(errno));
@@ -164,7 +164,7 @@ impl<'a> Draft<'a> {
     fn link(&self, leaf: &OsStr) -> nix::Result<()> {
         let dir = &self.entry.dir;
         match linkat(&self.file, "", dir, leaf, AtFlags::AT_EMPTY_PATH) {
-            // Older kernels want a capability for that, and none for this.
+            // Older kernels want a capability for that call, but not for this one.
             Err(Errno::ENOENT | Errno::EPERM) => {
                 let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
                 linkat(AT_FDCWD, path.as_str(), dir, leaf, AtFlags::AT_SYMLINK_FOLLOW)
@@ -173,7 +173,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Take over owner, group and mode of the object that is to be replaced.
+    /// Take owner, group and mode from the object that will be replaced.
     fn adopt(&self, old: &FileStat, keep_mode: bool) -> Result<()> {
         let refuse = |errno| self.entry.errno(errno).hint(Hint::RemoveFirst);
         let new = fstat(&self.file).map_err(|errno| self.entry.errno(errno))?;
@@ -186,8 +186,8 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// linkat(2) refuses an existing name, so a second one is needed for an
-    /// instant, and rename(2) moves it over the old object.
+    /// Take the name of an existing object. linkat(2) refuses an existing name, so
+    /// the file gets a temporary one for an instant, which rename(2) moves over it.
     fn replace(&self) -> nix::Result<()> {
         let (dir, leaf) = (&self.entry.dir, self.entry.leaf.as_os_str());
         if let Some(name) = &self.name {

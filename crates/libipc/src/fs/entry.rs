@@ -1,8 +1,7 @@
 //! A name in a directory: what a POSIX object or a `file:` is on Linux.
 //!
-//! Names are opened so that nothing planted under them can block, be followed
-//! or be written to, and content appears under them all at once: it is written
-//! to a file without a name, which is then linked.
+//! Names are opened so that nothing planted under them can block, be followed or be
+//! written to. Content appears under them all at once: see `draft`.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -25,23 +24,23 @@ use crate::process::signals::with_signals_blocked;
 /// Where Linux keeps POSIX shared memory and semaphores: shm_overview(7).
 pub(crate) const SHM_DIR: &str = "/dev/shm";
 
-/// How many times a race for a name is run before it is called a failure.
+/// How often a lost race for a name is run again before it is a failure.
 pub(crate) const RACES: usize = 1000;
 
-/// O_APPEND means nothing to a reader. It marks the descriptors of those who
-/// only ask, so that two that ask at once do not take each other for holders.
+/// O_APPEND means nothing to a reader. It marks descriptors that only inspect, so
+/// that two inspecting processes do not take each other for holders.
 pub(crate) const LOOKING: OFlag = OFlag::O_RDONLY.union(OFlag::O_APPEND);
 
-/// What a file will be opened for.
+/// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Reading alone.
+    /// Reading only.
     Read,
-    /// Reading by one who asks what it is, whatever its names: not counted among its
-    /// holders.
+    /// Reading to see what the object is, however many names it has. The opener does
+    /// not count as a holder.
     Look,
-    /// Reading the state of an object that is used by this name: not counted among
-    /// its holders.
+    /// Reading the state of an object that must have this name alone. The opener does
+    /// not count as a holder.
     Inspect,
     /// Reading and writing.
     Write,
@@ -57,8 +56,8 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// The file behind a name: of a POSIX shared memory object, or of a path.
-    /// Links in the directories of a path are followed, one at its end never.
+    /// The file of a POSIX shared memory object, or of a path. Symbolic links in the
+    /// directories of a path are followed, a link at its end is not.
     pub(crate) fn new(name: &Name) -> Result<Self> {
         match name {
             Name::Posix(posix) => Self::within(Path::new(SHM_DIR), posix.leaf(), name),
@@ -124,7 +123,7 @@ impl Entry {
         Error::errno(&self.label, errno)
     }
 
-    /// The file system is full: its size and what is free say how far off.
+    /// The error of a full file system, with its size and what is free.
     fn full(&self, errno: Errno) -> Error {
         let mut error = Error::errno(&self.label, errno);
         let mut option = "size";
@@ -151,12 +150,12 @@ impl Entry {
         }
     }
 
-    /// Open the file, if it is one: regular, under one name.
+    /// Open the file, which must be regular and have one name.
     ///
     /// # Errors
-    /// [`ErrorKind::Missing`], [`ErrorKind::Denied`], and
-    /// [`ErrorKind::Unexpected`] for a FIFO, a directory, a link, or a file
-    /// with a second name, which does not matter to one who looks.
+    /// [`ErrorKind::Missing`], [`ErrorKind::Denied`];
+    /// [`ErrorKind::Unexpected`] for a FIFO, a directory, a link, or a file with a
+    /// second name, which [`Access::Look`] permits.
     pub(crate) fn open(&self, access: Access) -> Result<Object> {
         for _ in 0..RACES {
             let Some(stat) = self.stat()? else { return Err(self.errno(Errno::ENOENT)) };
@@ -190,7 +189,7 @@ impl Entry {
         Err(Error::new(ErrorKind::Gone, &self.label, "is replaced faster than it can be opened"))
     }
 
-    /// A regular file, or [`ErrorKind::Unexpected`].
+    /// Check that it is a regular file: [`ErrorKind::Unexpected`] otherwise.
     fn check_regular(&self, stat: &FileStat) -> Result<()> {
         let what = match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
             SFlag::S_IFREG => return Ok(()),
@@ -219,14 +218,13 @@ impl Entry {
         self.is_posix() || fstat(&self.dir).map(identity).ok() == nix::sys::stat::stat(SHM_DIR).map(identity).ok()
     }
 
-    /// Remove the name. Who has the object open keeps it.
+    /// Remove the name. Processes that have the object open keep it.
     ///
     /// # Errors
-    /// As of [`Entry::open`]; only a regular file is removed, or a temporary
-    /// second name of ours.
+    /// Those of [`Entry::open`], but a second name does not matter.
     pub(crate) fn remove(&self) -> Result<()> {
         let Some(stat) = self.stat()? else { return Err(self.errno(Errno::ENOENT)) };
-        // A second name is no reason: removing one harms no other.
+        // A second name is no reason to refuse: removing one does not harm the other.
         self.check_regular(&stat)?;
         unlinkat(&self.dir, self.leaf.as_os_str(), UnlinkatFlags::NoRemoveDir).map_err(|errno| self.errno(errno))
     }
@@ -255,7 +253,7 @@ impl Entry {
             match rename(leaf, away) {
                 Ok(()) => {}
                 Err(Errno::ENOENT) => return Err(gone()),
-                // A file system without that call: what was compared above must do.
+                // The file system lacks that call: the comparison above must do.
                 Err(Errno::EINVAL | Errno::ENOSYS) => return self.remove(),
                 Err(errno) => return Err(self.errno(errno)),
             }
@@ -263,8 +261,8 @@ impl Entry {
             if stat.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (object.stat.st_dev, object.stat.st_ino)) {
                 return unlink();
             }
-            // Another object's name: back. If it has been taken meanwhile, then
-            // by an object that has replaced this one too.
+            // It is another object's name: move it back. If the name was taken
+            // meanwhile, the object that has it now has replaced this one too.
             match rename(away, leaf) {
                 Err(Errno::EEXIST) => unlink().and(Err(gone())),
                 Err(errno) => Err(self.errno(errno)),
@@ -282,7 +280,7 @@ pub(crate) struct Object {
 }
 
 impl Object {
-    /// What is behind an open file.
+    /// The object of an open file.
     pub(crate) fn of(file: File) -> nix::Result<Self> {
         let stat = fstat(&file)?;
         Ok(Object { file, stat })

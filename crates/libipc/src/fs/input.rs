@@ -1,4 +1,4 @@
-//! What is put into a segment, and how much of it is known beforehand.
+//! The input of a segment or a ring, and what is known of its length beforehand.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,7 +11,7 @@ use nix::unistd::{Whence, lseek, read};
 use super::copy::{Control, CopyError, STEP, copy, enlarge_pipe};
 use crate::base::error::{Error, ErrorKind, Result};
 
-/// An input: its descriptor, its name for messages, its length if it is known.
+/// An input: its descriptor, its name for messages, and its length if it is known.
 #[derive(Debug)]
 pub struct Input<'a> {
     fd: BorrowedFd<'a>,
@@ -20,7 +20,7 @@ pub struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// From a descriptor, called `shown` in messages. A pipe is enlarged.
+    /// The input behind a descriptor, which messages call `label`. A pipe is enlarged.
     ///
     /// # Errors
     /// [`ErrorKind::Failure`] if it is a directory or no open descriptor.
@@ -47,8 +47,8 @@ impl<'a> Input<'a> {
         &self.label
     }
 
-    /// The number of bytes it will give. Files of /proc and /sys claim sizes
-    /// that mean nothing, all of them small, so a small one is not believed.
+    /// The number of bytes that it will give, if that is known. A small size is not
+    /// believed: files of /proc and /sys have small sizes that mean nothing.
     pub fn length(&self) -> Option<u64> {
         self.length.filter(|&length| length >= STEP as u64)
     }
@@ -58,15 +58,15 @@ impl<'a> Input<'a> {
         self.fd
     }
 
-    /// Whether there is nothing more to be read, which takes a byte if there is.
+    /// Whether the input is at its end. Takes a byte from it if it is not.
     pub(crate) fn at_end(&self, control: &Control<'_>) -> Result<bool> {
         let ready = nix::poll::PollFlags::POLLIN;
         let n = control.retry(self.fd, ready, CopyError::Read, || read(self.fd, &mut [0]));
         n.map(|n| n == 0).map_err(|error| error.explain(&self.label, |errno| Error::errno(&self.label, errno)))
     }
 
-    /// The whole input if it has at most `room` bytes, else None: its length, and
-    /// what it was spooled to if the length was not known beforehand.
+    /// The length of the input if it is at most `room`, else None. An input of unknown
+    /// length is spooled first, and the spool is returned too.
     pub(crate) fn at_most(&self, room: u64, control: &mut Control<'_>) -> Result<Option<(Option<File>, u64)>> {
         if let Some(length) = self.length() {
             return Ok((length <= room).then_some((None, length)));
@@ -75,7 +75,7 @@ impl<'a> Input<'a> {
         Ok((length <= room).then_some((Some(spool), length)))
     }
 
-    /// After an input of known length has been read: that it has not grown.
+    /// Check that an input of known length has not grown while it was read.
     pub(crate) fn check_end(&self, spooled: bool, control: &Control<'_>) -> Result<()> {
         if spooled || self.at_end(control)? {
             return Ok(());

@@ -14,10 +14,10 @@ pub(crate) const RING_MAGIC: [u8; 8] = *b"\x89ipcring";
 /// The first bytes of a lock's object: ipcutils-lock(5).
 pub(crate) const LOCK_MAGIC: [u8; 8] = *b"\x89ipclock";
 
-/// What begins the name of a semaphore's file: sem_overview(7).
+/// How the name of a semaphore's file begins: sem_overview(7).
 pub(crate) const SEMAPHORE: &[u8] = b"sem.";
 
-/// Segment, ring or lock: the first bytes tell.
+/// Whether the object is a segment, a ring or a lock: its first bytes say so.
 pub(crate) fn kind_of(file: &File) -> Kind {
     let mut magic = [0; 8];
     match file.read_exact_at(&mut magic, 0) {
@@ -27,7 +27,7 @@ pub(crate) fn kind_of(file: &File) -> Kind {
     }
 }
 
-/// That the name means an object of another kind than was expected.
+/// The error of a name whose object is of another kind than was expected.
 pub(crate) fn is_a(entry: &Entry, kind: Kind) -> Error {
     Error::new(ErrorKind::Unexpected, entry.label(), format!("is a {}", kind.noun()))
 }

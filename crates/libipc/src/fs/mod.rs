@@ -5,10 +5,10 @@
 //! | --- | --- |
 //! | `entry` | a name, opened so that nothing planted under it can hurt |
 //! | `draft` | new content, published under a name all at once |
-//! | `temporary` | the names that this takes for an instant, and their sweep |
+//! | `temporary` | names that exist for an instant, and their sweep |
 //! | `byte_lock` | locks that the kernel holds on bytes of a file |
 //! | `kind` | what an object is: segment, ring, lock or semaphore |
-//! | `space`, `watch` | memory set aside; names that appear |
+//! | `space`, `watch` | reserved space; names that appear |
 //! | `copy`, `input` | bytes from one descriptor to another |
 
 pub(crate) mod byte_lock;

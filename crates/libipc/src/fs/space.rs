@@ -1,15 +1,15 @@
-//! Memory that a file system sets aside: fallocate(2).
+//! Space that is reserved in a file system: fallocate(2).
 
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 
-/// Have the file system set `length` bytes from `offset` on aside, and make the
-/// file that long if it is to `grow`; false where it cannot. EFBIG for a size that
-/// no file can have.
+/// Reserve `length` bytes from `offset` on, and with `grow` make the file that long.
+/// False if the file system cannot reserve; EFBIG for a size that no file can have.
 ///
-/// A sparse file in a full file system would kill the program that touches it.
+/// Without space of its own, a mapped file in a full file system kills the program
+/// that touches it.
 pub(crate) fn reserve(file: BorrowedFd<'_>, offset: u64, length: u64, grow: bool) -> nix::Result<bool> {
     if length == 0 {
         return Ok(true);

@@ -1,9 +1,7 @@
-//! The names of this toolkit that are there for an instant, and how they are
-//! swept when their maker has died.
+//! Names that this toolkit makes for an instant, and their sweep if their maker died.
 //!
-//! To replace a name takes a second one, as linkat(2) refuses an existing name.
-//! Its maker holds a byte lock on the file, so that a name that nobody holds
-//! locked was left by a dead maker.
+//! Replacing a name takes a second one, as linkat(2) refuses an existing name. Its
+//! maker holds a byte lock on the file: if nobody does, a dead maker left the name.
 
 use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
@@ -17,16 +15,16 @@ use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use super::byte_lock::{LockMode, Range, is_held, try_lock};
 
-/// What begins the temporary names of this toolkit; random letters follow.
+/// How the temporary names of this toolkit begin; random letters follow.
 pub(crate) const TEMPORARY: &str = ".ipcutils.";
 
-/// What begins the name of an object that is moved aside.
+/// How the name of an object that is moved aside begins.
 const ASIDE: &str = ".ipcutils.aside.";
 /// How long an object that was moved aside is left alone.
 const ASIDE_FOR: Duration = Duration::from_secs(10);
 
-/// Remove what dead makers left in this directory: our own user's temporary
-/// names that nobody holds locked. Whether there were any.
+/// Remove what dead makers left in this directory: temporary names of our own user
+/// whose files nobody has locked. Returns whether there were any.
 pub(crate) fn sweep(dir: impl AsFd) -> bool {
     let Ok(listing) = Dir::openat(dir.as_fd(), ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Bits::empty()) else {
         return false;
@@ -41,8 +39,8 @@ pub(crate) fn sweep(dir: impl AsFd) -> bool {
         let Ok(fd) = openat(dir.as_fd(), leaf, flags, Bits::empty()) else { continue };
         let Ok(stat) = fstat(&fd) else { continue };
         let ours = stat.st_uid == geteuid().as_raw() && stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits();
-        // Locked while it is removed: its maker may be between making and locking
-        // it, and must notice.
+        // Lock the file while its name is removed: its maker may be between making
+        // and locking it, and must notice.
         if ours && !is_just_aside(leaf.to_bytes(), &stat) && try_lock(&fd, LockMode::Shared, Range::ALL) == Ok(true) {
             swept |= unlinkat(dir.as_fd(), leaf, UnlinkatFlags::NoRemoveDir).is_ok();
         }
@@ -50,14 +48,14 @@ pub(crate) fn sweep(dir: impl AsFd) -> bool {
     swept
 }
 
-/// Whether this temporary name was left by a dead maker; asks, and locks nothing.
+/// Whether a dead maker left this temporary name. Locks nothing.
 pub(crate) fn is_left(file: impl AsFd, leaf: &[u8]) -> bool {
     let left = |stat: FileStat| !is_just_aside(leaf, &stat);
     fstat(&file).is_ok_and(left) && is_held(&file, LockMode::Shared, Range::ALL) == Ok(false)
 }
 
-/// Nobody locks an object that was moved aside, to be looked at and put back. Its
-/// change time tells how long it has been there.
+/// Whether an object was moved aside just now, to be compared and put back. Nobody
+/// locks it, but its change time says how long it has been there.
 fn is_just_aside(leaf: &[u8], stat: &FileStat) -> bool {
     let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.st_ctime).unwrap_or(0));
     leaf.starts_with(ASIDE.as_bytes()) && SystemTime::now().duration_since(changed).is_ok_and(|age| age < ASIDE_FOR)

@@ -1,5 +1,5 @@
-//! Waiting for a name to appear: inotify(7) on its directory where it can be had,
-//! else a look in growing intervals.
+//! Waiting for a name to appear: inotify(7) on its directory where that is possible,
+//! else looks in growing intervals.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
@@ -23,8 +23,8 @@ impl Watcher {
     /// events.
     const LONGEST: Duration = Duration::from_secs(1);
 
-    /// Watch the directory of a name; without one, and where inotify(7) cannot be
-    /// had, waits are pauses.
+    /// Watch the directory of a name. Without one, or without inotify(7), waits are
+    /// pauses.
     pub(crate) fn new(entry: Option<Entry>) -> Self {
         let events = entry.and_then(|entry| {
             let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;

@@ -1,5 +1,4 @@
-//! Which objects are wanted: the same choice for those who list and those who
-//! remove.
+//! Which objects are wanted: one choice for listing and for removing.
 
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
@@ -9,7 +8,7 @@ use super::judge::{State, Verdict};
 use super::object::Object;
 use crate::sys;
 
-/// What an object must be.
+/// The conditions that an object must meet.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// It belongs to this user.
@@ -30,7 +29,7 @@ impl Filter {
             && self.older.is_none_or(|older| object.age() >= older)
     }
 
-    /// Whether an object that [`Filter::admits`] and this verdict are wanted.
+    /// Whether an object that [`Filter::admits`] is wanted with this verdict.
     pub fn accepts(&self, verdict: &Verdict) -> bool {
         !self.orphans || verdict.state == State::Orphan
     }
@@ -41,7 +40,7 @@ impl Filter {
 pub struct Pattern(CString);
 
 impl Pattern {
-    /// From a word of the command line; None if there is a NUL in it.
+    /// The pattern in this text; None if there is a NUL in it.
     pub fn new(text: &OsStr) -> Option<Self> {
         CString::new(text.as_bytes()).ok().map(Pattern)
     }

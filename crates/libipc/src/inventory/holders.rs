@@ -1,5 +1,5 @@
-//! Who has an object open, mapped or attached: one pass over /proc, however
-//! many objects there are.
+//! Who has an object open, mapped or attached: one pass over /proc for any number of
+//! objects.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, OsStr};
@@ -44,7 +44,7 @@ pub struct Holder {
 #[derive(Debug, Default)]
 pub(super) struct Holders {
     holders: HashMap<Backing, Vec<Holder>>,
-    /// Processes that are not ours to look at.
+    /// How many processes we may not look at.
     unread: usize,
     /// Whether there may be processes that cannot even be counted: of another
     /// PID namespace, or hidden by an option of /proc.
@@ -55,8 +55,8 @@ pub(super) struct Holders {
 const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 impl Holders {
-    /// Look at every process but this one for files of these devices and, if
-    /// they are asked for, System V segments.
+    /// Look through every process but this one for files of these devices and, if
+    /// asked for, System V segments.
     pub(super) fn of_all_processes(devices: &[u64], segments: bool) -> Self {
         let mut all = Holders { hidden: some_are_hidden(), ..Holders::default() };
         let own = std::process::id().cast_signed();
@@ -73,12 +73,12 @@ impl Holders {
         all
     }
 
-    /// Those who are known to hold it.
+    /// The processes that are known to hold it.
     pub(super) fn of(&self, backing: Backing) -> &[Holder] {
         self.holders.get(&backing).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether nobody else can hold anything.
+    /// Whether every process was looked at: nobody else can hold anything.
     pub(super) fn is_complete(&self) -> bool {
         self.unread == 0 && !self.hidden
     }
@@ -101,8 +101,8 @@ impl Holders {
             let Some((device, inode, path)) = mapping(line) else { continue };
             let is_segment = segments.devices.contains(&device) && path.starts_with(b"/SYSV");
             let backing = if is_segment {
-                // Asked once, and only of who has one: identifiers of another
-                // namespace mean other segments.
+                // Asked once, and only of a process that has a segment: identifiers of
+                // another namespace mean other segments.
                 if !*in_our_namespace.get_or_insert_with(|| segments.are_ours(pid)) {
                     continue;
                 }
@@ -147,7 +147,7 @@ impl Holders {
     }
 }
 
-/// The name of the program that a process runs, made printable.
+/// The name of the program that a process runs, made printable: proc_pid_comm(5).
 pub fn program(pid: i32) -> Option<String> {
     let comm = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
     let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);
@@ -168,7 +168,7 @@ fn mapping(line: &[u8]) -> Option<(u64, u64, &[u8])> {
     Some((makedev(number(high)?, number(low)?), inode, fields.next().unwrap_or_default().trim_ascii_start()))
 }
 
-/// Whether a descriptor is one of ours that only asks what the object is.
+/// Whether a descriptor is one of this toolkit that only inspects the object.
 fn only_asks(pid: i32, descriptor: &CStr) -> bool {
     let path = format!("/proc/{pid}/fdinfo/{}", descriptor.to_string_lossy());
     let info = std::fs::read_to_string(path).unwrap_or_default();
@@ -186,10 +186,10 @@ fn some_are_hidden() -> bool {
     first.ok() != Some(FIRST_PID_NAMESPACE) || !std::path::Path::new("/proc/1").exists()
 }
 
-/// How System V segments are told in a map.
+/// How System V segments are recognised in a map.
 #[derive(Debug, Default)]
 struct Segments {
-    /// Where the kernel keeps them: with what memfd_create(2) makes.
+    /// The devices of their files: those of files that memfd_create(2) makes.
     devices: Vec<u64>,
     /// The IPC namespace that our identifiers are of.
     namespace: Option<std::path::PathBuf>,

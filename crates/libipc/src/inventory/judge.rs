@@ -3,14 +3,14 @@
 use super::holders::{Backing, Holder, Holders};
 use super::object::{Creator, Detail, Object, Segment};
 
-/// What is said of an object once all processes were looked at.
+/// The judgement on an object, once all processes were looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// In a word.
+    /// The judgement in a word.
     pub state: State,
-    /// Who is known to hold it.
+    /// The processes that are known to hold it.
     pub holders: Vec<Holder>,
-    /// Who else may hold it.
+    /// Whether others may hold it.
     pub unseen: Unseen,
 }
 
@@ -19,26 +19,26 @@ pub struct Verdict {
 pub enum Unseen {
     /// There are none.
     None,
-    /// So many attachments by processes that cannot be seen.
+    /// This many attachments are of processes that cannot be seen.
     Some(u64),
     /// Whether there are any cannot be known.
     Unknown,
 }
 
-/// What an object is.
+/// The state of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Somebody has it open, mapped or attached.
     Held,
-    /// Nobody is seen to have, and that is no fault: it may be between two
-    /// commands, or held by one that cannot be looked at.
+    /// No holder is seen, which is no fault: the object may be between two commands,
+    /// or its holder cannot be looked at.
     Unheld,
-    /// Nobody has, and there is evidence that nobody will.
+    /// Nobody holds it, and there is evidence that nobody will.
     Orphan,
 }
 
 impl State {
-    /// The word for it.
+    /// The state as a word.
     pub fn as_str(self) -> &'static str {
         match self {
             State::Held => "held",
@@ -48,7 +48,8 @@ impl State {
     }
 }
 
-/// See who holds these objects, with one pass over /proc, and judge each.
+/// Find who holds these objects, with one pass over /proc, and judge each. The
+/// verdicts are in the order of the objects.
 pub fn judge(objects: &[Object]) -> Vec<Verdict> {
     let mut devices = Vec::new();
     let mut segments = false;
@@ -86,7 +87,7 @@ fn verdict(object: &Object, all: &Holders) -> Verdict {
         (None, Some(_)) if all.is_complete() => Unseen::None,
         (None, Some(_)) => Unseen::Unknown,
     };
-    // The kernel's locks tell of rings and locks what the processes cannot.
+    // For rings and locks the kernel's byte locks say more than /proc.
     let (by_lock, died) = match &object.detail {
         Detail::Ring(status, in_use) => (*in_use, status.as_ref().is_ok_and(|status| status.orphan)),
         Detail::Lock(status, in_use) => (*in_use, status.as_ref().is_ok_and(|status| status.orphan)),
@@ -111,8 +112,8 @@ fn verdict(object: &Object, all: &Holders) -> Verdict {
 /// Whether a System V segment that nobody has attached was left behind: its
 /// creator has ended, and this toolkit has not filled it.
 ///
-/// The last to detach what shmput(1) has filled is never its creator (see
-/// `shm::sysv`); nor has such a one never been attached.
+/// A segment that this toolkit has filled was attached, and the last process to detach
+/// it was not its creator: see `shm::sysv`.
 fn is_abandoned(object: &Object, last: i32) -> bool {
     let Some(Creator { pid: Some(pid), gone: Some(true), .. }) = object.creator else { return false };
     last == 0 || last == pid

@@ -1,4 +1,4 @@
-//! The limits of IPC, what of them is in use, and how to raise them:
+//! The limits of IPC, how much of each is in use, and how to raise it:
 //! proc_sys_kernel(5), mq_overview(7), getrlimit(2), logind.conf(5).
 
 use std::path::{Path, PathBuf};
@@ -14,15 +14,15 @@ use crate::base::error::Error;
 use crate::base::sysctl::{number, setting};
 use crate::fs::entry::SHM_DIR;
 
-/// A limit.
+/// A limit of the kernel.
 #[derive(Clone, Debug)]
 pub struct KernelLimit {
-    /// As the manual calls it.
+    /// The name that the manual gives it.
     pub name: &'static str,
     /// Its value.
     pub max: Max,
-    /// What is in use; for a limit of each object, of the largest object. None if it
-    /// cannot be known.
+    /// How much is in use. For a limit of a single object it is the use of the largest
+    /// one. None if it cannot be known.
     pub used: Option<u64>,
     /// Whether the numbers are bytes.
     pub bytes: bool,
@@ -37,15 +37,16 @@ pub struct KernelLimit {
 pub enum Max {
     /// A number.
     Number(u64),
-    /// None at all, or beyond what a machine can have.
+    /// There is no limit, or one beyond what a machine can have.
     Unlimited,
-    /// A switch: its position, and whether objects go by themselves with it so.
+    /// A switch: its position, and whether in this position objects are removed
+    /// without being asked.
     Switch(String, bool),
     /// It cannot be read here.
     Unknown,
 }
 
-/// From here on a limit is close.
+/// More than this, in percent, is close to a limit.
 const CLOSE: u64 = 80;
 
 impl KernelLimit {
@@ -60,8 +61,8 @@ impl KernelLimit {
         }
     }
 
-    /// Whether it needs attention: more than 80 % is in use, or objects go by
-    /// themselves.
+    /// Whether it needs attention: more than 80 % is in use, or objects are removed
+    /// without being asked.
     pub fn is_close(&self) -> bool {
         match &self.max {
             Max::Switch(_, risky) => *risky,
@@ -73,7 +74,7 @@ impl KernelLimit {
     }
 }
 
-/// Every limit, and what could not be counted.
+/// Every limit, and the errors of what could not be counted.
 pub fn all() -> (Vec<KernelLimit>, Vec<Error>) {
     let (objects, failures) = list(&[Kind::Shm, Kind::Mq, Kind::Sem]);
     let counted = Counted { objects, queues_known: failures.is_empty() };
@@ -214,7 +215,7 @@ fn charged(queue: &Object) -> Option<u64> {
     Some(messages * (size + MESSAGE) + messages.min(PRIORITIES) * NODE)
 }
 
-/// What removes objects without being asked.
+/// The switches that remove objects without being asked.
 fn switches() -> Vec<KernelLimit> {
     let switch = |name, word: String, risky, raise: &str| KernelLimit {
         name,

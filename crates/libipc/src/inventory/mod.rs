@@ -3,8 +3,10 @@
 //! Three steps, each linear: objects are listed ([`list`]) or found by their
 //! addresses ([`find`]); one pass over /proc tells who holds which, and each is
 //! judged ([`judge()`]). A judgement is a value of its own: no object has a state
-//! before. Nothing is opened for more than a look, nothing is changed, and what
-//! vanishes meanwhile is left out.
+//! before. Nothing is opened for more than a look, nothing is changed, and objects
+//! that vanish meanwhile are left out.
+//!
+//! [An example](crate#the-inventory).
 
 mod filter;
 mod holders;
@@ -23,7 +25,8 @@ pub use object::{Creator, Detail, Object, Queue, Segment, Semaphores, Times};
 use crate::base::address::{Address, Kind, KindAddress, Name};
 use crate::base::error::{Error, Result};
 
-/// Every object of these kinds, and what could not be listed.
+/// Every object of these kinds, and the errors of what could not be listed: /dev/shm,
+/// /dev/mqueue, /proc/sysvipc.
 pub fn list(kinds: &[Kind]) -> (Vec<Object>, Vec<Error>) {
     let mut objects = Vec::new();
     let mut failures = Vec::new();
@@ -72,7 +75,8 @@ pub fn find(wanted: &KindAddress) -> Result<Object> {
     found.map_err(|error| Error { object: format!("{}:{}", kind.as_str(), error.object), ..error })
 }
 
-/// The objects at these addresses, each judged, with one pass over /proc.
+/// The objects at these addresses, each judged, with one pass over /proc. The results
+/// are in the order of the addresses; their errors are those of [`find`].
 pub fn find_all(wanted: &[KindAddress]) -> Vec<Result<(Object, Verdict)>> {
     let mut objects = Vec::new();
     let found: Vec<Result<()>> = wanted.iter().map(|wanted| find(wanted).map(|object| objects.push(object))).collect();

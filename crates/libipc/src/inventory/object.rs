@@ -1,4 +1,4 @@
-//! One object, as the kernel tells of it.
+//! One object, as the kernel describes it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ use crate::{lock, ring, sys};
 /// One object.
 #[derive(Clone, Debug)]
 pub struct Object {
-    /// Its address.
+    /// Its address, with its kind.
     pub address: KindAddress,
     /// Its key, if it is a System V object that a key finds.
     pub key: Option<Key>,
@@ -20,23 +20,24 @@ pub struct Object {
     pub id: Option<i32>,
     /// The user who owns it.
     pub uid: u32,
-    /// The group.
+    /// Its group.
     pub gid: u32,
-    /// Permission bits.
+    /// Its permission bits.
     pub mode: u32,
-    /// What it holds: bytes of memory, or of messages, if that may be known.
+    /// Its size in bytes: of its memory, or of the messages in it. None for semaphores,
+    /// and if it may not be known.
     pub size: Option<u64>,
     /// What its kind adds.
     pub detail: Detail,
     /// The process that made it, where the kernel remembers one.
     pub creator: Option<Creator>,
-    /// When what was done to it.
+    /// When it was made, used and changed.
     pub times: Times,
     /// What a process that holds it has open, mapped or attached.
     pub(super) backing: Option<Backing>,
 }
 
-/// What only some kinds have.
+/// The part that each kind has for itself.
 #[derive(Clone, Debug)]
 pub enum Detail {
     /// Shared memory.
@@ -54,14 +55,14 @@ pub enum Detail {
 /// Shared memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
-    /// Removed already; goes when the last process detaches it.
+    /// It was removed, and goes when the last process detaches it.
     pub removed: bool,
-    /// Of this toolkit, and left over: a temporary name of a dead maker, or
-    /// half filled by a dead one.
+    /// A dead process of this toolkit left it: a temporary name, or a segment that is
+    /// half filled.
     pub leftover: bool,
     /// System V: how many times it is attached.
     pub attached: Option<u64>,
-    /// System V: who attached or detached it last.
+    /// System V: the process that attached or detached it last.
     pub last_pid: Option<i32>,
     /// System V: pages of it in memory, in bytes.
     pub resident: Option<u64>,
@@ -74,15 +75,15 @@ pub struct Segment {
 pub struct Queue {
     /// How many messages are in it.
     pub messages: Option<u64>,
-    /// POSIX: how many it holds.
+    /// POSIX: how many messages it holds.
     pub max_messages: Option<u64>,
     /// POSIX: the largest message in bytes.
     pub message_size: Option<u64>,
     /// System V: how many bytes it holds.
     pub max_bytes: Option<u64>,
-    /// System V: who sent last.
+    /// System V: the process that sent last.
     pub last_sender: Option<i32>,
-    /// System V: who received last.
+    /// System V: the process that received last.
     pub last_receiver: Option<i32>,
 }
 
@@ -93,14 +94,14 @@ pub struct Semaphores {
     pub count: u64,
     /// Their values, if they may be read.
     pub values: Option<Vec<u32>>,
-    /// POSIX: how many wait.
+    /// POSIX: how many processes wait.
     pub waiting: Option<u32>,
 }
 
-/// Who made an object.
+/// The process that made an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Creator {
-    /// Its number; None if it is of another PID namespace, or not told.
+    /// Its number; None if it is of another PID namespace, or the kernel does not say.
     pub pid: Option<i32>,
     /// Its user.
     pub uid: u32,
@@ -108,7 +109,7 @@ pub struct Creator {
     pub gone: Option<bool>,
 }
 
-/// When what was done to an object; None if it never was, or the kernel does not
+/// The times of an object. None for what was never done, or if the kernel does not
 /// say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Times {
@@ -160,8 +161,8 @@ impl Object {
         SystemTime::now().duration_since(self.last_used()).unwrap_or_default()
     }
 
-    /// Processes that wait for semaphores of the set: for more, and for zero.
-    /// None for another kind, or if it may not be known.
+    /// For each semaphore of the set, how many processes wait for it to grow, and how
+    /// many for zero. None for another kind, and if it may not be known.
     pub fn waiting(&self) -> Option<Vec<(u64, u64)>> {
         if let Detail::Semaphores(Semaphores { waiting: Some(waiting), .. }) = self.detail {
             return Some(vec![(waiting.into(), 0)]);
@@ -169,7 +170,8 @@ impl Object {
         self.of_each(|id, element| Some((semaphore(id, element, GETNCNT)?, semaphore(id, element, GETZCNT)?)))
     }
 
-    /// Who has changed each semaphore of the set last.
+    /// For each semaphore of the set, the process that changed it last. None for
+    /// another kind or interface, and if it may not be known.
     pub fn last_pids(&self) -> Option<Vec<u64>> {
         self.of_each(|id, element| semaphore(id, element, GETPID))
     }
@@ -193,7 +195,7 @@ pub(super) fn sysv_address(kind: Kind, key: Option<Key>, id: i32) -> KindAddress
     KindAddress { kind, address: Address::SysV(key.map_or(SysV::Id(id), SysV::Key)) }
 }
 
-/// What was looked for is not there.
+/// The error of an object that does not exist.
 pub(super) fn missing(object: impl ToString) -> Error {
     Error::new(ErrorKind::Missing, object, "does not exist")
 }

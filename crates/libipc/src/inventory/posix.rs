@@ -53,7 +53,7 @@ fn for_each_name(dir: &OwnedFd, mut each: impl FnMut(&CStr)) {
     }
 }
 
-/// None for what is no object: a directory, a link, what is gone.
+/// The status of a regular file. None for anything else, and for a name that is gone.
 fn stat_regular(dir: &OwnedFd, leaf: &CStr) -> Option<statx> {
     let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
     let stat = sys::statx::statx(dir, leaf, libc::AT_SYMLINK_NOFOLLOW, mask).ok()?;
@@ -94,7 +94,7 @@ fn object(address: KindAddress, stat: &statx, detail: Detail) -> Object {
     }
 }
 
-/// Without following, blocking, or counting as a holder.
+/// Open a name without following links, blocking, or counting as a holder.
 fn look_into(dir: impl AsFd, leaf: &CStr) -> Option<File> {
     let flags = LOOKING | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     openat(dir, leaf, flags, Mode::empty()).ok().map(File::from)
@@ -134,7 +134,7 @@ fn in_use(file: &File) -> Option<bool> {
     is_held(file, LockMode::Exclusive, Range::ALL).ok()
 }
 
-/// A segment, ring or lock, or a mapped file of ours.
+/// A segment, ring or lock of this name, or in this file.
 pub(super) fn find(kind: Kind, name: &Name) -> Result<Object> {
     let entry = Entry::new(name)?;
     check_kind(&entry, kind)?;
@@ -149,16 +149,15 @@ pub(super) fn find_semaphore(name: &PosixName) -> Result<Object> {
 fn of_entry(kind: Kind, entry: &Entry) -> Result<Object> {
     let leaf = CString::new(entry.leaf().as_bytes()).map_err(|_| missing(entry.label()))?;
     let Some(stat) = stat_regular(&entry.dir, &leaf) else {
-        // Something else, or nothing: the entry has the words for it.
+        // It is something else, or nothing: the entry has the words for that.
         entry.open(Access::Look)?;
         return Err(missing(entry.label()));
     };
     Ok(shm_object(&entry.dir, &leaf, entry.kind_address(kind), &stat))
 }
 
-/// The root of our IPC namespace's file system of queues. It need not be
-/// mounted, where that is permitted; and where it is mounted it may be another
-/// namespace's.
+/// The root of our IPC namespace's file system of queues. Whoever may mount needs no
+/// mounted one. A mounted one may be another namespace's.
 ///
 /// # Errors
 /// [`ErrorKind::Failure`] if queues cannot be listed; None if this kernel has none.
@@ -239,7 +238,8 @@ fn queue_object(name: &PosixName, stat: &statx, size: Option<u64>, queue: Option
     Object { size, ..object(address, stat, Detail::Queue(detail)) }
 }
 
-/// The POSIX queue of this name: listed if that can be, else opened.
+/// The POSIX queue of this name, from the file system of queues if that is possible,
+/// else opened.
 pub(super) fn find_queue(name: &PosixName) -> Result<Object> {
     let label = printable(name.as_os_str());
     let failed = |errno| Error::errno(&label, errno);

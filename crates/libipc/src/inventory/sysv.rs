@@ -1,5 +1,5 @@
-//! System V objects: /proc/sysvipc, which shows all, those that one may not
-//! read too; proc_sysvipc(5).
+//! System V objects: /proc/sysvipc, which shows all objects, also those without read
+//! permission; proc_sysvipc(5).
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -11,7 +11,7 @@ use crate::base::error::Result;
 use crate::process::life::{self, Life};
 use crate::{mq, shm, sys};
 
-/// Each process is asked after once.
+/// What is known of processes; each is looked up once.
 #[derive(Default)]
 struct Lives(HashMap<i32, Life>);
 
@@ -22,7 +22,7 @@ impl Lives {
     }
 }
 
-/// The lines that are looked for, as numbers: permissions are octal, all others
+/// The lines of a table that are wanted, as numbers. Permissions are octal, all others
 /// decimal.
 fn rows(kind: &str, only: Option<&Lookup>) -> Vec<Vec<i64>> {
     let table = std::fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap_or_default();
@@ -49,8 +49,8 @@ fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-/// What the tables have in common: key, identifier, permissions first; the
-/// owners begin at column `uid`.
+/// The part that the tables have in common: key, identifier and permissions come
+/// first; the owners begin at column `uid`.
 fn object(kind: Kind, row: &[i64], uid: usize, detail: Detail, times: Times) -> Object {
     let (key, id) = (Key::new(row[0] as i32), row[1] as i32);
     Object {

@@ -12,12 +12,12 @@ use crate::base::text::printable;
 pub struct Names(HashMap<u32, String>);
 
 impl Names {
-    /// Of users: passwd(5).
+    /// The names of users: passwd(5).
     pub fn of_users() -> Self {
         Names::read("/etc/passwd")
     }
 
-    /// Of groups: group(5).
+    /// The names of groups: group(5).
     pub fn of_groups() -> Self {
         Names::read("/etc/group")
     }

@@ -1,10 +1,10 @@
-//! The condition: a counter in the lock's memory that one sleeps on.
+//! The condition: a counter in the lock's memory, futex(2).
 //!
-//! A wake-up adds one. A sleeper has read the counter while it held the mutex,
-//! and wakes when the counter is another: so no wake-up between its test and its
-//! sleep is lost. If the sleeper that a wake-up chose was killed, the others look
-//! at the counter themselves once a second. There is no list of sleepers in memory
-//! that a death could leave torn.
+//! A wake-up adds one to the counter. A sleeper reads it while it holds the mutex, and
+//! sleeps until it has changed: so no wake-up between its test and its sleep is lost.
+//! If the kernel wakes a sleeper that is being killed, the others notice within a
+//! second, as they look at the counter themselves. Memory has no list of sleepers that
+//! a death could leave torn.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -26,19 +26,20 @@ pub struct Condition<'l> {
 }
 
 impl<'l> Condition<'l> {
-    /// Map the memory to sleep on the condition: read permission is enough.
+    /// Map the memory to sleep on the condition: mmap(2). Read permission is enough.
     ///
     /// # Errors
-    /// [`ErrorKind::NoRoom`]: mmap(2).
+    /// [`ErrorKind::NoRoom`] without memory for the mapping.
     pub fn to_sleep(lock: &'l Lock) -> Result<Self> {
         Self::map(lock, memory::map_read_only(lock.object.file(), SIZE as usize))
     }
 
-    /// Map the memory to wake sleepers: the lock must be open for
-    /// [`Exclusive`](super::LockMode::Exclusive) use.
+    /// Map the memory to wake sleepers: mmap(2).
     ///
     /// # Errors
-    /// [`ErrorKind::Denied`], [`ErrorKind::NoRoom`]: mmap(2).
+    /// [`ErrorKind::Denied`] for a lock that was not opened for
+    /// [`Exclusive`](super::LockMode::Exclusive) use; [`ErrorKind::NoRoom`] without
+    /// memory for the mapping.
     pub fn to_wake(lock: &'l Lock) -> Result<Self> {
         Self::map(lock, memory::map(lock.object.file(), SIZE as usize))
     }
@@ -52,8 +53,7 @@ impl<'l> Condition<'l> {
         self.region.word(SEQUENCE_AT).ok_or_else(|| self.lock.entry.errno(Errno::EFAULT))
     }
 
-    /// What the counter is now: read while the mutex is held, before it is
-    /// given up.
+    /// The counter. Read it while the mutex is held, before it is released.
     ///
     /// # Errors
     /// [`ErrorKind::Gone`] if the lock was truncated.
@@ -63,12 +63,13 @@ impl<'l> Condition<'l> {
         self.check_memory().map(|()| now)
     }
 
-    /// Sleep until the counter is not `seen` any more.
+    /// Sleep until the counter is no longer `seen`: FUTEX_WAIT of futex(2).
     ///
     /// # Errors
     /// [`ErrorKind::Busy`], [`ErrorKind::TimedOut`]; [`ErrorKind::Gone`] if the
     /// lock is removed, replaced or truncated meanwhile, [`ErrorKind::Unexpected`]
     /// if it is overwritten.
+    #[doc(alias = "pthread_cond_wait")]
     pub fn sleep(&self, seen: u32, wait: &mut Wait) -> Result<()> {
         let _announced = Announced::new(self.lock.object.file(), Role::Sleeper);
         while self.sequence()? == seen {
@@ -87,14 +88,16 @@ impl<'l> Condition<'l> {
         Ok(())
     }
 
-    /// Wake one sleeper at least, or all. Never waits.
+    /// Wake at least one sleeper, or all: FUTEX_WAKE of futex(2). Never waits.
     ///
     /// # Errors
     /// [`ErrorKind::Gone`] if the lock was truncated.
+    #[doc(alias = "pthread_cond_signal")]
+    #[doc(alias = "pthread_cond_broadcast")]
     pub fn wake(&self, all: bool) -> Result<()> {
         let word = self.word()?;
-        // What was changed before is seen by whoever sees the new number: pairs
-        // with the Acquire of `sequence`.
+        // Release pairs with the Acquire of `sequence`: whoever sees the new number
+        // sees what was changed before.
         word.fetch_add(1, Ordering::AcqRel);
         let woken = futex::wake(word, if all { i32::MAX } else { 1 });
         self.check_memory()?;

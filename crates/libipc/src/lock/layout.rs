@@ -1,8 +1,7 @@
-//! What lies in a lock's object: ipcutils-lock(5).
+//! The content of a lock's object: ipcutils-lock(5).
 //!
-//! Numbers have the byte order of the machine, of which a mark tells. Others
-//! may write here whatever they like, so each number is checked, or is a hint
-//! that is only shown.
+//! Numbers have the machine's byte order, which a mark records. Others may write
+//! anything here, so each number is checked, or is a hint that is only shown.
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -33,15 +32,15 @@ const PID_AT: usize = 28;
 const NAMESPACE_AT: usize = 32;
 const SINCE_AT: usize = 40;
 
-/// The last holder has ended properly, or there was none.
+/// The last holder ended properly, or there was none.
 const FREE: u32 = 0;
-/// A holder is inside, or has died there.
+/// There is a holder, or the last one died inside.
 const HELD: u32 = 1;
 
-/// Who left the mark of a holder, as they said themselves.
+/// The process that left the mark of a holder, as it said itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// The process's number, in its own PID namespace.
+    /// Its number in its own PID namespace.
     pub pid: u32,
     /// The inode of that namespace: pid_namespaces(7).
     pub namespace: u64,
@@ -56,8 +55,8 @@ impl Holder {
         Holder { pid: std::process::id(), namespace, since: SystemTime::now() }
     }
 
-    /// Whether the process has ended, if that can be known: one of another PID
-    /// namespace has another number here. Its command may hold the lock still.
+    /// Whether the process has ended. Its command may still hold the lock. None for a
+    /// process of another PID namespace, which has another number here.
     pub fn has_ended(&self) -> Option<bool> {
         let ours = self.namespace == Holder::us().namespace;
         ours.then(|| life::ended_since(i32::try_from(self.pid).unwrap_or(0), self.since))
@@ -96,8 +95,8 @@ pub(super) fn fresh() -> Vec<u8> {
 /// that died inside.
 ///
 /// # Errors
-/// [`ErrorKind::Unexpected`] for what is no lock, or one of another version or
-/// machine; [`ErrorKind::Gone`] if it was truncated.
+/// [`ErrorKind::Unexpected`] for an object that is no lock (any more), or a lock of
+/// another version or machine.
 pub(super) fn mark(file: &File, address: &Address) -> Result<Option<Holder>> {
     let content = identify(file, address)?;
     match number(&content, STATE_AT) {
@@ -110,7 +109,7 @@ pub(super) fn mark(file: &File, address: &Address) -> Result<Option<Holder>> {
     }
 }
 
-/// See that it is a lock that we understand; its content.
+/// Check that it is a lock that we understand. Returns its content.
 pub(super) fn identify(file: &File, address: &Address) -> Result<[u8; USED]> {
     let mut content = [0; USED];
     let refuse = |problem: String| Err(Error::new(ErrorKind::Unexpected, address, problem));
@@ -146,20 +145,19 @@ pub(super) fn check_size(size: u64, address: &Address) -> Result<()> {
     Err(Error::new(ErrorKind::Unexpected, address, problem).hint(remove(Kind::Lock, address)))
 }
 
-/// How to mend what cannot be used.
+/// The hint for an object that cannot be used.
 fn remove(kind: Kind, address: &Address) -> Hint {
     Hint::RemoveIfUnused(KindAddress { kind, address: address.clone() })
 }
 
-/// Mark this process as the holder: who, then that there is one, so that a death
-/// in between leaves the lock free. The counter between the two is not ours to
-/// write.
+/// Mark this process as the holder: first who it is, then that there is one. A death
+/// in between leaves the lock free. The counter between the two is not ours to write.
 pub(super) fn mark_held(file: &File) -> std::io::Result<()> {
     file.write_all_at(&Holder::us().encode(), PID_AT as u64)?;
     file.write_all_at(&HELD.to_ne_bytes(), STATE_AT as u64)
 }
 
-/// Mark that the holder has ended properly.
+/// Mark that the holder ended properly.
 pub(super) fn mark_free(file: &File) -> std::io::Result<()> {
     file.write_all_at(&FREE.to_ne_bytes(), STATE_AT as u64)
 }

@@ -3,14 +3,16 @@
 //! | part | what |
 //! | --- | --- |
 //! | the mutex: a byte lock that the kernel holds | [`Lock`] |
-//! | the condition: a counter that one sleeps on | [`Condition`] |
+//! | the condition: a counter to sleep on | [`Condition`] |
 //! | who is there | [`Status`] |
 //! | the mutex of a C program, in a segment of its own | [`pthread`] |
 //!
-//! The kernel's lock cannot be forged or broken by who writes the memory, works
-//! across PID namespaces, and cannot outlive its holders. The memory has what
-//! the kernel does not know: who holds it, and whether the last one who did has
-//! ended properly. The layout is published in ipcutils-lock(5).
+//! Whoever writes the memory can neither forge nor break the kernel's lock. It works
+//! across PID namespaces, and does not outlive its holders. The memory has what the
+//! kernel does not know: who the holder is, and whether the last one ended properly.
+//! The layout is published in ipcutils-lock(5).
+//!
+//! [Examples of a lock](crate#locks) and [of a condition](crate#conditions).
 
 mod condition;
 mod layout;

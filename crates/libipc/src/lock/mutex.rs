@@ -21,26 +21,29 @@ use crate::fs::kind::{check_kind, check_name};
 use crate::process::command::{Child, End};
 use crate::process::signals::Forwarded;
 
-/// Tells a command that its predecessor died inside.
+/// The variable that tells a command that the last holder died inside.
 const OWNER_DIED: &str = "IPCUTILS_OWNER_DIED";
 
 /// How often a waiter checks name and memory.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 
-/// What is said of a lock that makes one wait.
+/// Why a call waits, for messages.
 pub(super) const LOCKED: &str = "is locked";
 
 /// How [`Lock::open`] and [`Lock::acquire`] open a lock.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenOptions {
-    /// What it will be locked for: [`LockMode::Shared`] needs read permission alone.
+    /// How it will be locked: [`LockMode::Shared`] needs read permission only.
     pub mode: LockMode,
     /// Make it with these permission bits, before the umask, if it is absent.
     pub create: Option<Mode>,
 }
 
-/// An open lock, held or not. Dropping it gives up what it holds, unless a
-/// command has inherited the descriptor; the mark in memory stays as it is.
+/// An open lock, held or not. Dropping it releases the mutex, unless a command has
+/// inherited the descriptor. The mark in memory stays as it is.
+///
+/// The open file holds the mutex, and not a thread: threads that share one value do
+/// not exclude each other.
 #[derive(Debug)]
 pub struct Lock {
     pub(super) entry: Entry,
@@ -49,8 +52,7 @@ pub struct Lock {
     mode: LockMode,
 }
 
-/// The last holder died inside, and may have left half changed what the lock
-/// protects.
+/// The last holder died inside, and may have left the protected data half changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnerDied {
     /// Who it was, where that is known.
@@ -58,7 +60,7 @@ pub struct OwnerDied {
 }
 
 impl OwnerDied {
-    /// As an error, [`ErrorKind::PeerDied`], of the lock at `address`, with this hint.
+    /// As an error of the lock at `address`, [`ErrorKind::PeerDied`], with this hint.
     pub fn error(&self, address: &Address, hint: Hint) -> Error {
         let problem = match self.holder {
             Some(holder) => format!("its previous owner, process {}, died inside", holder.pid),
@@ -67,20 +69,20 @@ impl OwnerDied {
         Error::new(ErrorKind::PeerDied, address, problem).hint(hint)
     }
 
-    /// For the environment of a command: the variable, and its value if somebody died.
+    /// The variable for the environment of a command, and its value if somebody `died`.
     pub fn variable(died: bool) -> (&'static str, Option<&'static str>) {
         (OWNER_DIED, died.then_some("1"))
     }
 }
 
 impl Lock {
-    /// Open a lock, which nobody locks by that.
+    /// Open a lock, and do not lock it: open(2).
     ///
     /// # Errors
     /// [`ErrorKind::Missing`]; [`ErrorKind::Denied`] without read permission, or
     /// without write permission for [`LockMode::Exclusive`];
-    /// [`ErrorKind::Unexpected`] for what is no lock; [`ErrorKind::Usage`] for an
-    /// address that no lock has.
+    /// [`ErrorKind::Unexpected`] for an object that is no lock; [`ErrorKind::Usage`]
+    /// for an address that no lock has.
     pub fn open(address: &Address, options: &OpenOptions) -> Result<Self> {
         let name = address.name(Kind::Lock)?;
         for _ in 0..RACES {
@@ -92,7 +94,7 @@ impl Lock {
                 other => return other,
             };
             match publish(&draft, permissions) {
-                // Somebody was faster: then theirs.
+                // If somebody was faster, open that one.
                 Err(error) if error.kind != ErrorKind::Exists => return Err(error),
                 _ => {}
             }
@@ -111,19 +113,20 @@ impl Lock {
         Ok(Lock { entry, object, address: address.clone(), mode })
     }
 
-    /// Open a lock and take it.
+    /// Open a lock and take its mutex: F_OFD_SETLKW of fcntl_locking(2).
     ///
-    /// After each wait the object is compared with its name: one that was removed
+    /// After each wait the object is compared with its name. A lock that was removed
     /// and made again is another lock, and is taken instead.
     ///
     /// # Errors
     /// [`ErrorKind::Busy`], [`ErrorKind::TimedOut`]; those of [`Lock::open`].
+    #[doc(alias = "F_OFD_SETLKW")]
     pub fn acquire(address: &Address, options: &OpenOptions, wait: &mut Wait) -> Result<Self> {
         for _ in 0..RACES {
             let lock = Self::open(address, options)?;
             if lock.wait(wait)? && lock.has_its_name()? {
                 if options.mode == LockMode::Shared {
-                    // Until the file is closed.
+                    // Announced until the file is closed.
                     Announced::new(lock.object.file(), Role::Reader).keep();
                 }
                 return Ok(lock);
@@ -132,18 +135,19 @@ impl Lock {
         Err(Error::new(ErrorKind::Gone, address, "is replaced faster than it can be locked"))
     }
 
-    /// Who holds a lock, and who waits. Read permission is enough, and nobody
-    /// counts as a holder by that.
+    /// Who holds a lock, and who waits: F_OFD_GETLK of fcntl_locking(2). Read permission
+    /// is enough, and the caller does not count as a holder.
     ///
     /// # Errors
-    /// [`ErrorKind::Missing`], [`ErrorKind::Denied`]; [`ErrorKind::Unexpected`] for
-    /// what is no lock.
+    /// [`ErrorKind::Missing`], [`ErrorKind::Denied`]; [`ErrorKind::Unexpected`] for an
+    /// object that is no lock.
+    #[doc(alias = "F_OFD_GETLK")]
     pub fn inspect(address: &Address) -> Result<Status> {
         let entry = Entry::new(address.name(Kind::Lock)?)?;
         Status::of(entry.open(Access::Inspect)?.file(), address)
     }
 
-    /// Its address.
+    /// The address that it was opened by.
     pub fn address(&self) -> &Address {
         &self.address
     }
@@ -160,7 +164,7 @@ impl Lock {
         self.entry.means(&self.object)
     }
 
-    /// See that it is still a lock: others may have written over it.
+    /// Check that it is still a lock: others may have overwritten it.
     pub(super) fn identify(&self) -> Result<()> {
         layout::identify(self.object.file(), &self.address).map(drop)
     }
@@ -188,7 +192,7 @@ impl Lock {
         }
     }
 
-    /// Take the mutex again, of this very lock.
+    /// Take the mutex of this very lock again.
     ///
     /// # Errors
     /// [`ErrorKind::Gone`] if it has lost its name; those of [`Lock::acquire`].
@@ -200,8 +204,8 @@ impl Lock {
         Error::new(ErrorKind::Gone, &self.address, "was removed or replaced meanwhile")
     }
 
-    /// Give the mutex up. A command that has inherited the descriptor loses it
-    /// too.
+    /// Release the mutex: F_OFD_SETLK of fcntl_locking(2). A command that has inherited
+    /// the descriptor loses it too.
     ///
     /// # Errors
     /// Those of fcntl(2).
@@ -209,7 +213,7 @@ impl Lock {
         byte_lock::unlock(self.object.file(), MUTEX).map_err(|errno| self.entry.errno(errno))
     }
 
-    /// Asked while the mutex is held: whether the last holder died inside.
+    /// Whether the last holder died inside. To be asked while the mutex is held.
     ///
     /// # Errors
     /// [`ErrorKind::Unexpected`] if the object was overwritten.
@@ -217,23 +221,26 @@ impl Lock {
         Ok(layout::mark(self.object.file(), &self.address)?.map(|holder| OwnerDied { holder: Some(holder) }))
     }
 
-    /// Say that the data is sound, whoever died. For who holds the mutex.
+    /// Mark the protected data as sound, whoever died. Only the holder of the mutex may
+    /// know that.
     ///
     /// # Errors
-    /// Those of pwrite(2).
+    /// Those of pwrite(2): [`ErrorKind::Failure`] for a lock that was opened for
+    /// [`LockMode::Shared`].
     pub fn reset(&self) -> Result<()> {
         self.marked(layout::mark_free(self.object.file()))
     }
 
-    /// Run a command while the mutex is held, and mark begin and end.
+    /// Run a command while the mutex is held, and mark its begin and its end.
     ///
-    /// The command inherits the lock with the descriptor, unless `close`, and so
-    /// keeps it if this process is killed. One that is killed by a signal has
-    /// died inside: the next holder is told. `died`: the last one has, and the
-    /// command is told.
+    /// - The command inherits the descriptor, and with it the lock, unless `close` is
+    ///   set. So it keeps the lock if this process is killed.
+    /// - A command that is killed by a signal died inside: the next holder is told.
+    /// - With `died` the command is told that the last holder died.
+    /// - The process must have one thread: see [`process`](crate::process).
     ///
     /// # Errors
-    /// As of [`Child::run`].
+    /// Those of [`Child::run`], and of [`Lock::reset`].
     pub fn run(&self, command: &[OsString], close: bool, died: bool) -> Result<End> {
         let signals = Forwarded::new()?;
         let exclusive = self.mode == LockMode::Exclusive;
@@ -247,7 +254,7 @@ impl Lock {
             dies_with_us: false,
         };
         let end = child.run(&signals).map(|(end, _)| end);
-        // Nothing was run: what the dead one left is as it was.
+        // If nothing was run, the mark of a dead holder stays.
         let properly = end.as_ref().map_or(!died, |end| end.is_proper());
         if exclusive && properly {
             self.reset()?;
@@ -260,7 +267,7 @@ impl Lock {
     }
 }
 
-/// Publish a new lock, complete, under a name that is free.
+/// Publish a complete lock under a free name.
 fn publish(entry: &Entry, permissions: Mode) -> Result<()> {
     let draft = Draft::new(entry, permissions)?;
     if let Err(error) = draft.file().write_all_at(&layout::fresh(), 0) {
@@ -270,12 +277,12 @@ fn publish(entry: &Entry, permissions: Mode) -> Result<()> {
     draft.publish(Replace::Never, |_| Ok(()))
 }
 
-/// Remove a lock. Its holder keeps the one that it has, and the next one who makes
-/// a lock of this name does not exclude it.
+/// Remove a lock: unlink(2). Its holder keeps it, and does not exclude the holder of a
+/// new lock of this name.
 ///
 /// # Errors
-/// [`ErrorKind::Missing`], [`ErrorKind::Denied`]; [`ErrorKind::Unexpected`] for what
-/// is no lock.
+/// [`ErrorKind::Missing`], [`ErrorKind::Denied`]; [`ErrorKind::Unexpected`] for an
+/// object of another kind.
 pub fn remove(address: &Address) -> Result<()> {
     let entry = Entry::new(address.name(Kind::Lock)?)?;
     check_kind(&entry, Kind::Lock)?;

@@ -1,16 +1,16 @@
-//! Who is at a lock, as the kernel knows it: each participant has a byte lock of
-//! its own, shared, whose place says its process number and since when.
+//! Who is at a lock, as the kernel knows it. Each participant has a shared lock on a
+//! byte of its own, whose offset holds its process number and since when.
 //!
-//! So nothing needs to be counted in memory, where the dead would stay counted,
-//! and read permission is enough. The numbers are hints, as whoever may read
-//! the object can lock any byte; that the byte is held is the kernel's word.
+//! So nothing is counted in memory, where the dead would stay counted, and read
+//! permission is enough. The numbers are hints, as whoever may read the object can
+//! lock any byte. That the byte is locked is the kernel's word.
 
 use std::fs::File;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::fs::byte_lock::{self, LockMode, Range};
 
-/// What it is there for. Each has a range of 2^58 bytes.
+/// What a participant is there for. Each role has a range of 2^58 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// Waits for the lock.
@@ -30,20 +30,20 @@ const RANGE: u32 = 58;
 const PID: u32 = 36;
 const SECONDS: u32 = 2;
 
-/// More than these are not told apart: whoever wants to, can lock every byte.
+/// More participants are not listed: anybody can lock every byte.
 const MOST: usize = 20_000;
 
 /// A process at a lock, as it said itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Participant {
-    /// Its number, in its own PID namespace.
+    /// Its number in its own PID namespace.
     pub pid: u32,
-    /// Since when it is there, in whole seconds.
+    /// Since when it has been there, in whole seconds.
     pub since: SystemTime,
 }
 
-/// Known to be there, until this is dropped or the file is closed. Only a hint:
-/// where that fails, nothing else does.
+/// The announcement of this process, until it is dropped or the file is closed. It is
+/// only a hint: if it cannot be made, nothing fails.
 #[derive(Debug)]
 pub(super) struct Announced<'f> {
     file: &'f File,
@@ -51,7 +51,7 @@ pub(super) struct Announced<'f> {
 }
 
 impl<'f> Announced<'f> {
-    /// This process, from now on.
+    /// Announce this process.
     pub(super) fn new(file: &'f File, role: Role) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let pid = i64::from(std::process::id()) & ((1 << (RANGE - PID)) - 1);
@@ -62,7 +62,7 @@ impl<'f> Announced<'f> {
         Announced { file, range }
     }
 
-    /// Stay known until the file is closed.
+    /// Stay announced until the file is closed.
     pub(super) fn keep(self) {
         std::mem::forget(self);
     }
@@ -74,12 +74,12 @@ impl Drop for Announced<'_> {
     }
 }
 
-/// Everyone who is there, but for this open file.
+/// Every participant in this role, except those of this open file.
 pub(super) fn list(file: &File, role: Role) -> nix::Result<Vec<Participant>> {
     let start = (role as i64) << RANGE;
     let mut found = Vec::new();
-    // The kernel tells one of the locks within a range: then what is before and
-    // what is after it are left.
+    // The kernel tells one of the locks within a range. The parts before and after it
+    // are asked next.
     let mut ranges = vec![(start, start + (1 << RANGE))];
     while let Some((from, to)) = ranges.pop() {
         if from >= to || found.len() == MOST {

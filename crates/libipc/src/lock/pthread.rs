@@ -1,9 +1,12 @@
 //! The mutex of C programs: PTHREAD_PROCESS_SHARED, robust, in a segment of
 //! their own; pthread_mutexattr_setrobust(3).
 //!
-//! The C library keeps the list of the robust mutexes that a thread holds within
-//! the mutexes themselves: whoever else can write the segment can make a holder
-//! write to any address. So a segment that another user may write is refused.
+//! The C library keeps the list of a thread's robust mutexes within the mutexes:
+//! whoever can write the segment can make a holder write to any address. So a segment
+//! that another user may write is refused.
+//!
+//! A mutex that is dropped while it is held stays mapped, for the kernel to mark it at
+//! the end of the thread.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -39,11 +42,13 @@ enum Backing {
 }
 
 impl Mutex {
-    /// Map the segment, and see that a mutex of the right kind is there.
+    /// Map the segment, and check that a mutex of the right kind is at this offset, in
+    /// bytes: mmap(2), shmat(2).
     ///
     /// # Errors
-    /// [`ErrorKind::Unexpected`] where another user may write the segment, or the
-    /// mutex is not robust, not process-shared, or none.
+    /// [`ErrorKind::Missing`], [`ErrorKind::Denied`];
+    /// [`ErrorKind::Unexpected`] if another user may write the segment, the offset has
+    /// no mutex, or the mutex is not robust or not process-shared.
     pub fn open(address: &Address, offset: u64) -> Result<Self> {
         let (backing, size, region) = match address {
             Address::SysV(sysv) => {
@@ -118,11 +123,13 @@ impl Mutex {
         self.region.mutex(self.at).ok_or_else(|| Error::errno(&self.label, Errno::EFAULT))
     }
 
-    /// Lock it; whether its last owner died inside.
+    /// Lock the mutex: pthread_mutex_clocklock(3). Returns whether its last owner died
+    /// inside.
     ///
     /// # Errors
     /// [`ErrorKind::Busy`], [`ErrorKind::TimedOut`], [`ErrorKind::Gone`];
     /// [`ErrorKind::Unexpected`] if nobody can lock it any more.
+    #[doc(alias = "pthread_mutex_lock")]
     pub fn lock(&self, wait: &mut Wait) -> Result<bool> {
         let mutex = self.mutex()?;
         let mut step = Duration::ZERO;
@@ -147,7 +154,15 @@ impl Mutex {
         }
     }
 
-    /// Give it up; what a dead owner left is sound, if there was one.
+    /// Unlock the mutex: pthread_mutex_unlock(3). If the last owner `died`, as
+    /// [`Mutex::lock`] has told, this says that the data is sound:
+    /// pthread_mutex_consistent(3).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Gone`] if the segment was removed, replaced or truncated;
+    /// [`ErrorKind::Denied`] if this thread does not hold the mutex.
+    #[doc(alias = "pthread_mutex_unlock")]
+    #[doc(alias = "pthread_mutex_consistent")]
     pub fn unlock(&self, died: bool) -> Result<()> {
         self.check()?;
         let mutex = self.mutex()?;
@@ -155,28 +170,32 @@ impl Mutex {
         mended.and_then(|()| mutex.unlock()).map_err(|errno| Error::errno(&self.label, errno))
     }
 
-    /// Run a command while it is held, and give it up. The command is killed if
-    /// this process is. If it was killed by a signal it has died inside: the
-    /// mutex is left to the kernel, which tells the next one.
+    /// Run a command while the mutex is held, then unlock it.
+    ///
+    /// - The command is killed if this process dies.
+    /// - A command that is killed by a signal died inside: the mutex stays locked, and
+    ///   at the end of this thread the kernel marks it for the next owner.
+    /// - With `died` the command is told that the last owner died.
+    /// - The process must have one thread: see [`process`](crate::process).
     ///
     /// # Errors
-    /// As of [`Child::run`].
+    /// Those of [`Child::run`].
     pub fn run(&self, command: &[OsString], died: bool) -> Result<End> {
         let signals = Forwarded::new()?;
         let variable = OwnerDied::variable(died);
         let child = Child { words: command, variable, inherits: None, dies_with_us: true };
         let end = child.run(&signals).map(|(end, _)| end);
-        // Nothing was run: what the dead one left is as it was.
+        // If nothing was run, the mark of a dead owner stays.
         let properly = end.as_ref().map_or(!died, |end| end.is_proper());
         if properly {
-            // The segment may be gone by now: nobody can lock it there.
+            // If the segment is gone by now, nobody can lock the mutex any more.
             let _ = self.unlock(died && end.is_ok());
         }
         end
     }
 }
 
-/// Refuse what another user owns or may write.
+/// Refuse a segment that another user owns or may write.
 fn check_owner(label: &str, owner: u32, mode: u32) -> Result<()> {
     let refuse = |what: String| {
         let what = format!("{what}, who could make a holder of the mutex write anywhere");

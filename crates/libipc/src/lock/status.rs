@@ -24,7 +24,7 @@ pub enum State {
 }
 
 impl State {
-    /// The word for it.
+    /// The state as a word.
     pub fn as_str(self) -> &'static str {
         match self {
             State::Free => "free",
@@ -41,8 +41,8 @@ impl State {
 pub struct Status {
     /// Whether it can be taken.
     pub state: State,
-    /// Who has left the mark of a holder: while it is [`State::Held`] the present
-    /// one, else the one who died inside.
+    /// The process that left the mark of a holder: the present holder while the state
+    /// is [`State::Held`], else the one that died inside.
     pub mark: Option<Holder>,
     /// Who has a reader's lock.
     pub readers: Vec<Participant>,
@@ -50,17 +50,17 @@ pub struct Status {
     pub waiters: Vec<Participant>,
     /// Who waits for a wake-up.
     pub sleepers: Vec<Participant>,
-    /// Nobody is there at all, and the last holder died inside.
+    /// Whether nobody is there at all, and the last holder died inside.
     pub orphan: bool,
 }
 
 impl Status {
-    /// Of an open file, at this address.
+    /// The status of the lock in an open file, at this address.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Unexpected`] if it is no lock.
     pub(crate) fn of(file: &File, address: &Address) -> Result<Self> {
-        // First: what was marked by then is locked by then, or has ended since.
+        // Read first: a holder that is marked by now is locked below, or has ended.
         let mark = layout::mark(file, address)?;
         let failed = |errno| Error::errno(address, errno);
         layout::check_size(fstat(file).map_err(failed)?.st_size.cast_unsigned(), address)?;
@@ -71,7 +71,7 @@ impl Status {
         let state = match held {
             Some((LockMode::Exclusive, _)) => State::Held,
             Some((LockMode::Shared, _)) => State::Shared,
-            // It may have been taken and given back meanwhile: the mark now.
+            // It may have been taken and released meanwhile: compare the mark.
             None if mark.is_some() && layout::mark(file, address)? == mark => State::Died,
             None => State::Free,
         };

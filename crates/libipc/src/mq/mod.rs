@@ -5,8 +5,11 @@
 //! | [`Queue::open`] | mq_open(3) | msgget(2) |
 //! | [`Queue::send`], a number with each message | mq_send(3), a priority | msgsnd(2), a type |
 //! | [`Queue::receive`] | mq_receive(3) | msgrcv(2), by [`Select`] |
-//! | [`wait_for_any`] | poll(2) | not to be had |
+//! | [`wait_for_any`] | poll(2) | not available |
 //! | [`remove`] | mq_unlink(3) | msgctl(2), IPC_RMID |
+//!
+//! Examples: [POSIX](crate#posix-message-queues) and
+//! [System V](crate#system-v-message-queues).
 
 use crate::base::address::{Address, Kind, Name};
 use crate::base::error::{Error, ErrorKind, Result};
@@ -27,7 +30,8 @@ pub fn longest_message(address: &Address) -> usize {
     }
 }
 
-/// The error of a message that is longer than [`longest_message`].
+/// The error of a message that is longer than [`longest_message`]:
+/// [`ErrorKind::NoRoom`].
 pub fn longer_than_any(address: &Address) -> Error {
     match address {
         Address::Name(_) => {
@@ -49,7 +53,8 @@ enum Inner {
 }
 
 impl Queue {
-    /// Open a queue; create it first if it is absent and that is asked for.
+    /// Open a queue: mq_open(3), msgget(2). With [`OpenOptions::create`] an absent one
+    /// is made.
     ///
     /// # Errors
     /// [`ErrorKind::Missing`], [`ErrorKind::Exists`], [`ErrorKind::Denied`];
@@ -66,7 +71,8 @@ impl Queue {
         .map(Queue)
     }
 
-    /// The largest message in bytes that can be sent now.
+    /// The largest message that can be sent, in bytes, as of the last look at the
+    /// limits.
     pub fn largest(&self) -> usize {
         match &self.0 {
             Inner::Posix(queue) => queue.message_size(),
@@ -74,7 +80,8 @@ impl Queue {
         }
     }
 
-    /// The limits of a POSIX queue, and the number of messages when it was opened.
+    /// The limits of a POSIX queue, and the number of messages when it was opened:
+    /// mq_getattr(3).
     pub fn attributes(&self) -> Option<Attributes> {
         match &self.0 {
             Inner::Posix(queue) => Some(queue.attributes()),
@@ -82,7 +89,8 @@ impl Queue {
         }
     }
 
-    /// The identifier of a System V queue, by which those of `private:` are found.
+    /// The identifier of a System V queue. A queue made by `private:` has no key, and
+    /// is found by its identifier.
     pub fn id(&self) -> Option<i32> {
         match &self.0 {
             Inner::Posix(_) => None,
@@ -90,8 +98,8 @@ impl Queue {
         }
     }
 
-    /// Send a message of a POSIX queue with this priority, 0 to
-    /// [`LARGEST_PRIORITY`], or of a System V queue with this type, 1 or more.
+    /// Send a message: mq_send(3), msgsnd(2). `number` is its priority in a POSIX
+    /// queue, 0 to [`LARGEST_PRIORITY`], or its type in a System V queue, 1 or more.
     ///
     /// # Errors
     /// [`ErrorKind::NoRoom`] if it is larger than any message may be,
@@ -108,12 +116,12 @@ impl Queue {
         }
     }
 
-    /// Receive a message, and its priority or type.
+    /// Receive a message, and its priority or type: mq_receive(3), msgrcv(2).
     ///
     /// # Errors
     /// [`ErrorKind::Busy`] or [`ErrorKind::TimedOut`] if there is none,
     /// [`ErrorKind::Gone`] if the queue is removed meanwhile; [`ErrorKind::Usage`]
-    /// if a message of a POSIX queue is to be selected.
+    /// for any [`Select`] but the first on a POSIX queue.
     #[doc(alias = "mq_receive")]
     #[doc(alias = "msgrcv")]
     pub fn receive(&mut self, select: Select, wait: &mut Wait) -> Result<(&[u8], i64)> {
@@ -127,11 +135,11 @@ impl Queue {
         }
     }
 
-    /// See that the queue still has its name: sending to a POSIX queue that was
-    /// removed succeeds, and nobody receives it.
+    /// Check that a POSIX queue still has its name: sending to a removed one succeeds,
+    /// and nobody receives the message.
     ///
     /// # Errors
-    /// [`ErrorKind::Gone`].
+    /// [`ErrorKind::Gone`] if the name was removed.
     pub fn check_linked(&self) -> Result<()> {
         match &self.0 {
             Inner::Posix(queue) => queue.check_linked(),
@@ -150,13 +158,13 @@ impl Queue {
     }
 }
 
-/// Wait until one of the queues has a message, and take none: poll(2). The place
-/// of the first that has one.
+/// Wait until one of the queues has a message, and take none: poll(2). Returns the
+/// index of the first queue that has one.
 ///
 /// # Errors
 /// [`ErrorKind::Busy`], [`ErrorKind::TimedOut`]; [`ErrorKind::Gone`] if one is
-/// removed meanwhile; [`ErrorKind::Usage`] for a System V queue, which the kernel
-/// cannot wait for so.
+/// removed meanwhile; [`ErrorKind::Usage`] for a System V queue, which has no
+/// descriptor to poll.
 pub fn wait_for_any(queues: &[Queue], wait: &mut Wait) -> Result<usize> {
     let mut all = Vec::with_capacity(queues.len());
     for queue in queues {
@@ -171,7 +179,8 @@ pub fn wait_for_any(queues: &[Queue], wait: &mut Wait) -> Result<usize> {
     posix::ready(&all, wait)
 }
 
-/// Remove a queue. A process that has a POSIX queue open keeps it.
+/// Remove a queue: mq_unlink(3), msgctl(2). A process that has a POSIX queue open
+/// keeps it; whoever waits on a System V queue is woken.
 ///
 /// # Errors
 /// [`ErrorKind::Missing`], [`ErrorKind::Denied`]; [`ErrorKind::Usage`] for an

@@ -10,20 +10,20 @@ pub const LARGEST_PRIORITY: u32 = 32767;
 pub struct OpenOptions {
     /// Which way messages go.
     pub direction: Direction,
-    /// Make the queue if it is absent.
+    /// Make the queue if it is absent; None if it must exist.
     pub create: Option<Create>,
 }
 
 /// How to make a queue that is absent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Create {
-    /// It must be absent.
+    /// The queue must be absent: [`Exists`](crate::ErrorKind::Exists) otherwise.
     pub exclusive: bool,
     /// Permission bits before the umask; [`Mode::PRIVATE`] if left out.
     pub mode: Option<Mode>,
-    /// The number of messages it holds; POSIX alone.
+    /// The number of messages that it holds; POSIX only.
     pub max_messages: Option<u64>,
-    /// The largest message in bytes; POSIX alone.
+    /// The largest message in bytes; POSIX only.
     pub message_size: Option<u64>,
 }
 
@@ -36,8 +36,8 @@ pub enum Direction {
     Receive,
 }
 
-/// Which message to receive from a System V queue: the third argument of
-/// msgrcv(2).
+/// Which message to receive from a System V queue: the type and the flags of
+/// msgrcv(2). Types are numbers from 1 on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Select {
     /// The first.
@@ -47,19 +47,19 @@ pub enum Select {
     Type(i64),
     /// The first of any other type: MSG_EXCEPT.
     Except(i64),
-    /// The first of the lowest type that is at most this.
+    /// The first of the lowest type up to this one.
     UpTo(i64),
-    /// A copy of the message at this position, which stays: MSG_COPY.
+    /// A copy of the message at this index, from 0 on; the message stays: MSG_COPY.
     Copy(u32),
 }
 
 /// The limits of a POSIX queue and what is in it: mq_getattr(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attributes {
-    /// How many messages it holds.
+    /// The number of messages that it holds.
     pub max_messages: u64,
     /// The largest message in bytes.
     pub message_size: u64,
-    /// How many messages are in it now.
+    /// The number of messages that are in it.
     pub messages: u64,
 }

@@ -29,12 +29,12 @@ const LOOK: Duration = Duration::from_secs(1);
 /// HARD_MSGSIZEMAX: mq_overview(7).
 pub(super) const CEILING: usize = 16 << 20;
 
-/// What is said of a queue that makes one wait.
+/// Why a call waits, for messages.
 const FULL: &str = "is full";
 const EMPTY: &str = "has no message";
 
-/// Remove the name: mq_unlink(3). Who has the queue open keeps it; a receiver
-/// that waits on it is not woken by the kernel.
+/// Remove the name: mq_unlink(3). Processes that have the queue open keep it. The
+/// kernel does not wake a receiver that waits on it.
 pub(super) fn remove(name: &PosixName) -> Result<()> {
     mq_unlink(name.as_os_str()).map_err(|errno| Error::errno(printable(name.as_os_str()), errno))
 }
@@ -104,11 +104,10 @@ impl Queue {
         }
     }
 
-    /// Call until it is done, the wait is over or the queue is removed.
+    /// Make the call until it succeeds, the wait is over or the queue is removed.
     ///
-    /// The queue is open without blocking, and waited for by poll(2), which
-    /// keeps to the monotonic clock; the timeouts of mq_timedreceive(3) run on
-    /// one that can be set.
+    /// The queue is open without blocking, and poll(2) waits for it on the monotonic
+    /// clock. The timeouts of mq_timedreceive(3) run on a clock that can be set.
     fn wait<T>(
         &self,
         blocked_on: &str,
@@ -160,12 +159,12 @@ impl Queue {
     }
 
     pub(super) fn remove(&self) -> Result<()> {
-        // There is no call for that by descriptor.
+        // No call removes a queue by its descriptor.
         let identity = |queue: &Queue| fstat(&queue.fd).map(|stat| (stat.st_dev, stat.st_ino)).ok();
         match Queue::open(&self.name, &OpenOptions { direction: self.direction, create: None }) {
             Ok(other) if identity(&other) != identity(self) => Err(Error::errno(&self.label, Errno::EIDRM)),
             Ok(_) => remove(&self.name),
-            // Its mode or a limit may forbid to open it again; it was ours just now.
+            // Its mode or a limit may forbid opening it again. It was ours just now.
             Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::NoRoom) => remove(&self.name),
             Err(error) => Err(error),
         }
@@ -175,7 +174,7 @@ impl Queue {
 /// mq_getattr(3).
 pub(crate) fn attributes(queue: &Descriptor) -> nix::Result<Attributes> {
     let attr = mq_getattr(queue)?;
-    // The kernel tells of no negative number.
+    // The kernel reports no negative number.
     let number = |number: i64| number.cast_unsigned();
     Ok(Attributes {
         max_messages: number(attr.maxmsg()),
@@ -184,8 +183,8 @@ pub(crate) fn attributes(queue: &Descriptor) -> nix::Result<Attributes> {
     })
 }
 
-/// Wait until one of the queues has a message, and take none: poll(2). The
-/// first that has one, in the given order.
+/// Wait until one of the queues has a message, and take none: poll(2). Returns the
+/// index of the first that has one.
 pub(super) fn ready(queues: &[&Queue], wait: &mut Wait) -> Result<usize> {
     let mut timeout = PollTimeout::ZERO;
     loop {
@@ -204,7 +203,7 @@ pub(super) fn ready(queues: &[&Queue], wait: &mut Wait) -> Result<usize> {
     }
 }
 
-/// A queue of this name that is new: EEXIST if there is one.
+/// Make a queue of this name: EEXIST if there is one.
 fn make(name: &PosixName, flags: MQ_OFlag, create: &Create) -> nix::Result<Descriptor> {
     let (flags, mode) = (flags | MQ_OFlag::O_EXCL, create.mode.unwrap_or(Mode::PRIVATE));
     match wanted(create) {
@@ -218,8 +217,8 @@ fn make(name: &PosixName, flags: MQ_OFlag, create: &Create) -> nix::Result<Descr
     }
 }
 
-/// The attributes to create with: what was not asked for is the system's
-/// default, and nothing asked for leaves the choice to the kernel.
+/// The attributes of a new queue. What was not asked for is the system's default;
+/// None leaves all of it to the kernel.
 fn wanted(create: &Create) -> Option<MqAttr> {
     if create.max_messages.is_none() && create.message_size.is_none() {
         return None;
@@ -234,7 +233,8 @@ fn wanted(create: &Create) -> Option<MqAttr> {
     Some(MqAttr::new(0, max_messages, message_size, 0))
 }
 
-/// Which limit it was: the kernel's numbers do not tell.
+/// The error of a creation. It finds out which limit was hit, as the kernel's error
+/// number does not say.
 fn not_created(label: &str, create: &Create, errno: Errno) -> Error {
     let no_room = |problem: String, hint| Error::new(ErrorKind::NoRoom, label, problem).hint(hint);
     let beyond = |asked: Option<u64>, name| {
@@ -246,7 +246,7 @@ fn not_created(label: &str, create: &Create, errno: Errno) -> Error {
         Errno::EINVAL | Errno::EOVERFLOW => beyond(create.max_messages, "fs.mqueue.msg_max")
             .or_else(|| beyond(create.message_size, "fs.mqueue.msgsize_max"))
             .unwrap_or_else(|| no_room("no queue can be as large as that".into(), Hint::advice("ask for less"))),
-        // The limit of open files says the same, but then no file can be opened.
+        // RLIMIT_NOFILE gives EMFILE too, but then no file can be opened.
         Errno::EMFILE if File::open("/").is_ok() => {
             let limit = getrlimit(Resource::RLIMIT_MSGQUEUE).map_or(0, |(soft, _)| soft);
             let problem = format!("this user's queues would take more than RLIMIT_MSGQUEUE allows, {limit} bytes");

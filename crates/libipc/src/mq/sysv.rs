@@ -31,7 +31,7 @@ pub(super) fn msgmax() -> usize {
     sysctl::number("kernel.msgmax").unwrap_or(8192)
 }
 
-/// The error of a message that is longer than that.
+/// The error of a message that is longer than [`msgmax`].
 pub(super) fn longer_than_msgmax(address: impl ToString) -> Error {
     let name = "kernel.msgmax";
     let problem = format!("the message is longer than {name} allows, {} bytes", sysctl::in_words(name));
@@ -90,7 +90,7 @@ impl Queue {
         self.msgmax.min(self.capacity)
     }
 
-    /// The limits may have been changed since.
+    /// Read the limits anew, as they may have changed since the queue was opened.
     fn look_at_limits(&mut self) -> Result<()> {
         let stat = stat(self.id).map_err(|_| Error::errno(&self.address, Errno::EIDRM))?;
         self.msgmax = msgmax();
@@ -98,7 +98,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Whether nobody has sent to it or waits there with a message.
+    /// Whether no message is in it, and none was ever sent.
     pub(super) fn is_unused(&self) -> bool {
         stat(self.id).is_ok_and(|stat| stat.msg_qnum == 0 && stat.msg_lspid == 0)
     }
@@ -107,7 +107,8 @@ impl Queue {
         sys::msg::remove(self.id).map_err(|errno| self.failed(errno))
     }
 
-    /// The identifier was good when it was opened; EINVAL has two meanings.
+    /// The error of a call on an identifier that was valid when it was opened. Its
+    /// EINVAL has two meanings.
     fn failed(&self, errno: Errno) -> Error {
         match errno {
             Errno::EINVAL if stat(self.id).is_ok() => longer_than_msgmax(&self.address),
@@ -148,7 +149,8 @@ impl Queue {
         };
         let receive = |queue: &mut Queue, wait: c_int| loop {
             match queue.buffer.receive(queue.id, kind, flags | wait) {
-                // Sent when msgmax was larger than it is now: the message stays.
+                // The message was sent when msgmax was larger. It stays in the queue:
+                // try again with a larger buffer.
                 Err(Errno::E2BIG) => queue.buffer = Buffer::new(queue.buffer.room().max(8) * 2),
                 other => return other,
             }
@@ -161,8 +163,8 @@ impl Queue {
         Ok((self.buffer.text(), self.buffer.kind()))
     }
 
-    /// Call until it is done, the wait is over or the queue is removed, which
-    /// the kernel tells at once.
+    /// Make the call until it succeeds, the wait is over or the queue is removed,
+    /// which the kernel reports at once.
     fn wait(
         &mut self,
         blocked_on: &str,
@@ -178,7 +180,8 @@ impl Queue {
         wait.block(&object, blocked_on, || call(self, 0))?.map_err(|errno| self.failed(errno))
     }
 
-    /// The kernel copies only without waiting, so look in growing intervals.
+    /// Wait for a message to copy. The kernel copies only without waiting, so look in
+    /// growing intervals.
     fn wait_for_copy(
         &mut self,
         wait: &mut Wait,
@@ -213,7 +216,7 @@ fn find_or_create(address: &SysV, create: Option<&Create>) -> Result<(i32, bool)
     })
 }
 
-/// MSG_STAT_ANY needs no permission to read; a sender may have none.
+/// msgctl(2). MSG_STAT_ANY needs no permission to read, which a sender may not have.
 pub(crate) fn stat(id: i32) -> nix::Result<msqid_ds> {
     let any = sys::stat_by_index(id, |index| sys::msg::stat(index, MSG_STAT_ANY));
     any.or_else(|_| sys::msg::stat(id, libc::IPC_STAT).map(|(_, stat)| stat))

@@ -1,5 +1,5 @@
-//! Running the user's command: with the descriptors, dispositions and mask that
-//! the tool itself was given, in its place or in a child.
+//! Running the user's command, in place of this process or in a child. It gets the
+//! descriptors, signal dispositions and mask that this process was started with.
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
@@ -19,8 +19,8 @@ use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::text::printable;
 use crate::sys;
 
-/// Let the command take this process's place: execvp(3), which looks it up in
-/// PATH. Returns only if that failed.
+/// Replace this process by the command: execvp(3), which looks it up in PATH. Returns
+/// only if that failed.
 #[doc(alias = "execvp")]
 pub fn exec(command: &[OsString]) -> Error {
     let words = c_strings(command);
@@ -43,7 +43,7 @@ fn execute(words: &[CString], environment: Option<&[CString]>) -> Errno {
     errno
 }
 
-/// The two failures that a shell tells apart by 127 and 126.
+/// The two failures that a shell reports as 127 and 126.
 fn not_run(command: &[OsString], errno: Errno) -> Error {
     let label = command.first().map(|name| printable(name)).unwrap_or_default();
     match errno {
@@ -67,7 +67,7 @@ impl End {
         matches!(self, End::Exited(_))
     }
 
-    /// The status as a shell tells it: 128+n for a death by signal n.
+    /// The status as a shell reports it: 128+n for a death by signal n.
     pub fn status(self) -> u8 {
         match self {
             End::Exited(status) => status,
@@ -81,17 +81,20 @@ impl End {
 pub struct Child<'a> {
     /// The command and its arguments.
     pub words: &'a [OsString],
-    /// A variable of its environment, and its value; None where it has none.
+    /// A variable of its environment, and its value; None unsets it.
     pub variable: (&'a str, Option<&'a str>),
-    /// A descriptor of ours that it gets, too.
+    /// A descriptor of ours that it inherits too.
     pub inherits: Option<BorrowedFd<'a>>,
     /// Kill it if this process dies: PR_SET_PDEATHSIG.
     pub dies_with_us: bool,
 }
 
 impl Child<'_> {
-    /// Run it to its end. Signals that come meanwhile are passed on; the last of
-    /// them is returned, too.
+    /// Run the command to its end: clone(2), execvp(3), waitpid(2). Signals that come
+    /// meanwhile are passed on to it; the last of them is returned too.
+    ///
+    /// The process must have one thread. With more, another one may take the SIGCHLD
+    /// that reports the end, and this call waits without end.
     ///
     /// # Errors
     /// [`ErrorKind::CommandMissing`] and [`ErrorKind::CommandRefused`];
@@ -114,24 +117,24 @@ impl Child<'_> {
         wait(pid, signals)
     }
 
-    /// More than execvp(3) needs to put names together, and so much that it is
-    /// mapped by itself: what is not touched costs nothing.
+    /// Bytes of stack for the child: more than execvp(3) needs for names. That much is
+    /// a mapping of its own, of which untouched pages cost nothing.
     const STACK: usize = 256 * 1024;
 
-    /// In the child; returns only if it failed. It shares our memory: nothing
-    /// here may change what we use afterwards.
+    /// What the child does; returns only if that failed. The child shares our memory:
+    /// nothing here may change what we use afterwards.
     fn in_child(&self, parent: Pid, signals: &Forwarded, words: &[CString], environment: Option<&[CString]>) -> Errno {
         if self.dies_with_us {
             if let Err(errno) = set_pdeathsig(Signal::SIGKILL) {
                 return errno;
             }
-            // It may have died before it was watched.
+            // The parent may have died before it was watched.
             if getppid() != parent {
                 return Errno::ECHILD;
             }
         }
-        // A second number, which exec does not close; high, as shells choose
-        // theirs, out of the way of a script's own.
+        // A duplicate, which exec does not close. Its number is high, as those of
+        // shells are, and out of the way of a script's own.
         if let Some(fd) = self.inherits {
             // RLIMIT_NOFILE may be lower than that.
             let number = |least| fcntl(fd, FcntlArg::F_DUPFD(least));
@@ -144,7 +147,7 @@ impl Child<'_> {
         execute(words, environment)
     }
 
-    /// The environment, if it is not ours.
+    /// The environment of the command, if it differs from ours.
     fn environment(&self) -> Option<Vec<CString>> {
         let (name, value) = self.variable;
         if std::env::var_os(name).as_deref() == value.map(OsStr::new) {
@@ -173,7 +176,7 @@ fn wait(pid: Pid, signals: &Forwarded) -> Result<(End, Option<i32>)> {
             // A terminal gives its signals to the whole group, the command too.
             let by_terminal = info.ssi_code > 0 && matches!(signal, libc::SIGINT | libc::SIGQUIT);
             if !by_terminal && let Ok(signal) = Signal::try_from(signal) {
-                // It is our child, not yet waited for: the number is its own.
+                // Our child was not waited for yet: nobody else has its number.
                 let _ = kill(pid, signal);
             }
             continue;

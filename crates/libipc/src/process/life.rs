@@ -1,4 +1,4 @@
-//! Whether a process that left its number somewhere is still there.
+//! Whether a process whose number was recorded still exists.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,19 +11,20 @@ pub fn own_uid() -> u32 {
     nix::unistd::geteuid().as_raw()
 }
 
-/// What a number says of its process.
+/// What is known of a process by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
-    /// There is none, or a zombie.
+    /// It does not exist, or is a zombie.
     Ended,
-    /// There is one, which began then.
+    /// It exists, and began then.
     Began(SystemTime),
-    /// Nothing: the number is 0, of another PID namespace, or /proc is silent.
+    /// Nothing: the number is 0, as of a process of another PID namespace, or /proc
+    /// does not say.
     Unknown,
 }
 
 impl Life {
-    /// Whether a process of that number that was alive at `then` has ended since.
+    /// Whether the process that had this number at `then` has ended since.
     pub fn ended_since(self, then: SystemTime) -> bool {
         match self {
             Life::Ended => true,
@@ -33,7 +34,7 @@ impl Life {
     }
 }
 
-/// Look for the process `pid`.
+/// What is known of the process `pid`: pidfd_open(2), proc_pid_stat(5).
 pub fn life(pid: i32) -> Life {
     if pid <= 0 {
         return Life::Unknown;
@@ -44,12 +45,13 @@ pub fn life(pid: i32) -> Life {
     }
 }
 
-/// Whether the process `pid` that was alive at `then` has ended since.
+/// Whether the process that had the number `pid` at `then` has ended since.
 ///
-/// A zombie has ended. A number that was given to a younger process is not the
-/// same process: the start times are compared (proc_pid_stat(5), field 22;
-/// both clocks tick in whole seconds or hundredths, so a second of doubt counts
-/// as alive). A number of 0, from another PID namespace, says nothing: alive.
+/// - A zombie has ended.
+/// - If a younger process has the number now, the old one has ended: the start time
+///   is compared with `then` (proc_pid_stat(5), field 22). The clocks tick in seconds
+///   and hundredths, so a second of doubt counts as alive.
+/// - The number 0, of another PID namespace, says nothing, and counts as alive.
 pub fn ended_since(pid: i32, then: SystemTime) -> bool {
     life(pid).ended_since(then)
 }

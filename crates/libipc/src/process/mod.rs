@@ -1,16 +1,27 @@
-//! What a program does to its process: how it was started, which signals wait,
-//! the command that it runs, its terminal.
+//! What a program does to its process: how it was started, which signals are
+//! deferred, the command that it runs, its terminal.
 //!
-//! These are for programs with one thread: signal masks are a thread's own, and
-//! a fork has one thread alone. What each of them changes it gives back when it
-//! is dropped.
+//! # What the library changes in the process as a whole
 //!
-//! | module | changes | for |
+//! | what | by | until |
 //! | --- | --- | --- |
-//! | [`start`] | SIGXFSZ ignored, closed descriptors 0 to 2 opened | the whole process, by `main` |
-//! | [`signals`] | the signal mask, the action of SIGCHLD | a few system calls; a command |
-//! | [`command`] | | its child |
-//! | [`terminal`] | termios(3), the actions of three signals | a screen |
+//! | the action of SIGBUS | whatever maps memory that others can truncate: the ends and the status of a ring, a POSIX semaphore that is operated on, a condition, a pthread mutex | the last of them is dropped |
+//! | a timer of the thread, the action and the mask of SIGRTMAX | a wait for a lock or for another writer of a ring; one with [`Timeout::After`](crate::wait::Timeout::After) for a System V queue; [`Writer::copy_from`](crate::ring::Writer::copy_from) | the call returns |
+//! | the signal mask of the thread | [`signals`]; calls that put or remove an object | the value is dropped; the call returns |
+//! | the action of SIGCHLD | [`signals::Forwarded`]: [`Lock::run`](crate::lock::Lock::run), [`Mutex::run`](crate::lock::pthread::Mutex::run) | the command has ended |
+//! | a child, forked | [`shm::put`](crate::shm::put) to a System V segment | the call returns |
+//! | a process that stays, forked | [`operate_with_undo`](crate::sem::Semaphores::operate_with_undo) on a POSIX semaphore | this process has ended |
+//! | a child that shares memory until it executes the command | [`command`] | the command has ended |
+//! | the umask, read by setting it | making System V objects, without /proc only | at once |
+//! | SIGXFSZ ignored, closed descriptors 0 to 2 opened | [`start::prepare`], for `main` | [`command`] restores them for the command |
+//! | termios(3), handlers of SIGTSTP, SIGCONT and SIGWINCH | [`terminal`] | the terminal is dropped; the handlers stay, and call those before them |
+//!
+//! An action is restored to what it was before the call: a handler that is set
+//! meanwhile is lost.
+//!
+//! Two things need a process with one thread: commands, as another thread may take
+//! the SIGCHLD that reports the end, and the fork of `operate_with_undo`, whose child
+//! goes on with Rust code.
 
 pub mod command;
 pub mod life;

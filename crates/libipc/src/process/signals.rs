@@ -1,9 +1,9 @@
 //! Work that a signal must not leave half done.
 //!
-//! No handlers: the signals are blocked, looked for with signalfd(2), and given
-//! back. What was pending then takes its course, so that a tool still dies by the
-//! signal. A handler, as the signal-hook crate sets one, would have to run first,
-//! which is what this module prevents.
+//! There are no handlers. The signals are blocked, noticed with signalfd(2), and
+//! unblocked at the end: then a pending one takes effect, so that the process still
+//! dies by it. A handler, as the signal-hook crate sets one, would run first, and that
+//! is what this module prevents.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -17,8 +17,8 @@ use crate::base::wait;
 use crate::sys::interrupt::Interrupts;
 use crate::sys::signal::{Default as DefaultAction, SIGCHLD, is_default, is_ignored, raise};
 
-/// Signals of this thread that wait until this is dropped, and a descriptor that
-/// tells of them.
+/// Signals of this thread that are blocked until this is dropped, and a descriptor
+/// that reports them.
 #[derive(Debug)]
 struct Blocked {
     before: SigSet,
@@ -26,8 +26,8 @@ struct Blocked {
 }
 
 impl Blocked {
-    /// Block `wanted`, and those of the signals that would do something: not what
-    /// the process ignores, nor what was blocked before, which is not ours to act on.
+    /// Block `wanted`, and those of the `signals` that would have an effect. A signal
+    /// that was ignored or blocked before is not ours to act on.
     fn new(signals: impl IntoIterator<Item = Signal>, wanted: Option<Signal>, flags: SfdFlags) -> Result<Self> {
         let now = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty());
         let acts = |signal: &Signal| !now.contains(*signal) && !is_ignored(*signal as i32);
@@ -45,8 +45,8 @@ impl Drop for Blocked {
     }
 }
 
-/// Signals that are not put off: those that the process raises by a fault of
-/// its own, those that stop it, and those that do nothing by default.
+/// Signals that are not deferred: those that a fault of the process raises, those that
+/// stop it, and those that do nothing by default.
 const NOT_ENDING: [Signal; 14] = [
     Signal::SIGSEGV,
     Signal::SIGBUS,
@@ -64,35 +64,35 @@ const NOT_ENDING: [Signal; 14] = [
     Signal::SIGWINCH,
 ];
 
-/// While this lives, signals that would end the process wait; dropping it lets
-/// them come.
+/// Signals that would end the process, deferred until this is dropped.
 ///
-/// The holder waits for its descriptors with this, and cleans up before it drops
-/// it. Signals that the process ignores stay ignored and are never pending here.
+/// Its descriptor is readable while one of them is pending. The holder cleans up, then
+/// drops it, and the signal takes effect. A signal that the process ignores stays
+/// ignored, and is never pending.
 #[derive(Debug)]
 pub struct Deferred(Blocked);
 
-/// What [`Deferred`] has waited for.
+/// What ended a wait of [`Deferred::ready`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ready {
-    /// A signal waits.
+    /// A signal is pending.
     pub(crate) signal: bool,
     /// The descriptor can be used.
     pub(crate) descriptor: bool,
 }
 
 impl Deferred {
-    /// Defer the ending signals of this thread.
+    /// Defer the signals of this thread that would end the process: sigprocmask(2),
+    /// signalfd(2).
     ///
     /// # Errors
-    /// [`crate::ErrorKind::NoRoom`] without a descriptor to
-    /// notice them by.
+    /// [`NoRoom`](crate::ErrorKind::NoRoom) if there is no descriptor for signalfd(2).
     pub fn new() -> Result<Self> {
         let ending = Signal::iterator().filter(|signal| !NOT_ENDING.contains(signal));
         Blocked::new(ending, None, SfdFlags::SFD_NONBLOCK).map(Deferred)
     }
 
-    /// Wait until `fd` can be read or written, or a signal waits.
+    /// Wait until `fd` can be read or written, or a signal is pending.
     pub(crate) fn ready(&self, fd: BorrowedFd<'_>, events: PollFlags) -> Ready {
         let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN), PollFd::new(fd, events)];
         while let Err(Errno::EINTR) = poll(&mut fds, PollTimeout::NONE) {}
@@ -101,7 +101,7 @@ impl Deferred {
     }
 }
 
-/// Readable when a signal waits.
+/// Readable while a signal is pending.
 impl AsFd for Deferred {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.arrived.as_fd()
@@ -131,8 +131,8 @@ impl Interrupting {
     }
 }
 
-/// Run `work`, a few system calls that belong together, with every signal put
-/// off until they are done.
+/// Run `work`, a few system calls that belong together, with every signal of this
+/// thread blocked.
 pub(crate) fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> T {
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
     let result = work();
@@ -142,13 +142,14 @@ pub(crate) fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// While this lives, signals that would end the process wait to be passed on to
-/// a command that it runs, and the end of a child is noticed: an ignored SIGCHLD
-/// would hide it.
+/// Signals that would end the process, held back to be passed on to a command, and
+/// SIGCHLD, which reports the command's end.
 ///
-/// Signals that the process ignores, or that were blocked before, are left as
-/// they are: the command has the same dispositions and mask. The action of
-/// SIGCHLD comes back when this is dropped.
+/// - A signal that was ignored or blocked before is left as it is, for this process
+///   and for the command.
+/// - SIGCHLD has its default action meanwhile, as an ignored one would hide the end of
+///   a child. Its action comes back when this is dropped.
+/// - The process must have one thread: another may take the SIGCHLD.
 #[derive(Debug)]
 pub struct Forwarded {
     signals: Blocked,
@@ -167,17 +168,17 @@ const FORWARDED: [Signal; 7] = [
 ];
 
 impl Forwarded {
-    /// Hold the signals of this thread.
+    /// Hold back the signals of this thread: sigprocmask(2), signalfd(2).
     ///
     /// # Errors
-    /// [`crate::ErrorKind::NoRoom`] without a descriptor to notice them by.
+    /// [`NoRoom`](crate::ErrorKind::NoRoom) if there is no descriptor for signalfd(2).
     pub fn new() -> Result<Self> {
         let children = DefaultAction::set(SIGCHLD);
         let signals = Blocked::new(FORWARDED, Some(Signal::SIGCHLD), SfdFlags::empty())?;
         Ok(Forwarded { signals, _children: children })
     }
 
-    /// The mask that the process was given, for the command.
+    /// Set the mask that this thread had before, for the command.
     pub(crate) fn restore_mask(&self) {
         let _ = self.signals.before.thread_set_mask();
     }
@@ -193,7 +194,7 @@ impl Forwarded {
         }
     }
 
-    /// Let this signal, which came meanwhile, take its course after all.
+    /// Give the signals back, and raise this one, which came meanwhile.
     pub fn give_back(self, signal: i32) {
         drop(self);
         raise(signal);

@@ -1,8 +1,8 @@
 //! How the process was started.
 //!
-//! A tool must know which of the descriptors 0 to 2 were closed: data written to
-//! a closed stdout is lost, and that is an error. A command that a tool runs gets
-//! descriptors and dispositions as they were.
+//! A program must know which of the descriptors 0 to 2 were closed: data written to a
+//! closed stdout is lost, which is an error. A command that it runs gets descriptors
+//! and dispositions as they were.
 
 use crate::sys;
 use crate::sys::signal::{SIGXFSZ, set_disposition};
@@ -20,20 +20,23 @@ pub enum Standard {
     Error = 2,
 }
 
-/// Whether the process was started with this descriptor open.
+/// Whether the process was started with this descriptor open, as [`prepare`] saw it.
 pub fn was_open(which: Standard) -> bool {
     sys::start::state() & (1 << which as u8) == 0
 }
 
-/// See how the process was started; make a write beyond RLIMIT_FSIZE an error
-/// (EFBIG) instead of a death by SIGXFSZ.
+/// Record how the process was started, and prepare it. For `main`, before there are
+/// threads.
+///
+/// - A standard descriptor that was closed is opened on /dev/null.
+/// - SIGXFSZ is ignored: a write beyond RLIMIT_FSIZE is an error, EFBIG, and no death.
 pub fn prepare() {
     sys::start::look();
     set_disposition(SIGXFSZ, true);
 }
 
-/// Before a command takes this process's place: dispositions and standard
-/// descriptors as the process was started with.
+/// Restore the dispositions and standard descriptors that the process was started
+/// with, for a command.
 pub(crate) fn restore() {
     for (signal, bit) in sys::start::CHANGED {
         set_disposition(signal, sys::start::state() & bit != 0);

@@ -1,5 +1,5 @@
-//! A terminal that answers to single keys, and is given back as it was however
-//! its user ends: termios(3).
+//! A terminal that is read key by key, and restored however its user ends:
+//! termios(3).
 
 use std::fs::File;
 use std::io::{IsTerminal, Read};
@@ -28,8 +28,8 @@ pub enum Event {
     Tick,
     /// A key was pressed.
     Key(u8),
-    /// A signal waits that will end the process once the terminal is dropped,
-    /// or the terminal has gone.
+    /// A signal is pending that ends the process once the terminal is dropped; or the
+    /// terminal is gone.
     End,
     /// The user asks to stop: give the screen back, then call [`Terminal::stop`].
     Stop,
@@ -37,7 +37,8 @@ pub enum Event {
     Redraw,
 }
 
-/// A terminal without echo, whose lines need no end. Dropping it undoes that.
+/// A terminal without echo, which gives each key at once. Dropping it restores the
+/// terminal.
 #[derive(Debug)]
 pub struct Terminal {
     input: File,
@@ -47,16 +48,16 @@ pub struct Terminal {
     signals: Deferred,
 }
 
-/// Signals that a screen cares for, each told by a byte in a pipe. signal-hook
-/// never takes a handler away, so they are set once for the process; handlers
-/// that were there before still run.
+/// Signals that matter to a screen, each reported by a byte in a pipe. signal-hook
+/// never removes a handler, so they are set once for the process. Earlier handlers
+/// still run.
 #[derive(Debug)]
 struct Noticed {
     /// Ctrl-Z.
     stops: UnixStream,
     /// Continued, or another size of the window.
     changes: UnixStream,
-    /// Whether nobody has a terminal, so that a stop is to do what it did before.
+    /// Whether there is no [`Terminal`], so that a stop does what it did before.
     idle: Arc<AtomicBool>,
 }
 
@@ -113,7 +114,7 @@ impl Terminal {
         };
         let before = tcgetattr(&input).map_err(failed)?;
         let (signals, noticed) = (Deferred::new()?, Noticed::get()?);
-        // What came while nobody had a terminal is nothing to us.
+        // Drop what came while there was no terminal.
         let _ = (drain(&noticed.stops), drain(&noticed.changes));
         noticed.idle.store(false, Ordering::SeqCst);
         let terminal = Terminal { input, before, noticed, signals };

@@ -1,10 +1,11 @@
-//! The algorithm of a ring, generic over its memory: in a mapping, it is what
-//! the tools run; over loom's atomics, tests/model.rs checks this very code.
+//! The algorithm of a ring, generic over its memory. Over a mapping the tools run it;
+//! over loom's atomics `tests/model.rs` checks this very code.
 //!
-//! Positions count bytes, never go back and wrap around. The writer announces
-//! how far it may write (LIMIT) before it does, so that what is older than
-//! LIMIT - capacity may be gone and nothing else is, and says how far it has
-//! written (HEAD) after. A reader's slot says how far it has read.
+//! - Positions count bytes. They never go back, and wrap around.
+//! - Before the writer writes, it announces how far it may write: LIMIT. Bytes older
+//!   than LIMIT - capacity may be gone, and no others.
+//! - After it has written, it says how far: HEAD.
+//! - A reader's slot says how far it has read.
 //!
 //! Every index is loaded once into a local and checked before it is used.
 
@@ -14,19 +15,19 @@ use std::time::Duration;
 use super::layout::{CONSUMED, HEAD, LIMIT, Owner, READ, START, STREAM, Stream, WAITING, WRITTEN, owner, position};
 use crate::shared::memory::Memory;
 
-/// An index or state that cannot be.
+/// An impossible index or state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Corrupt(pub(super) &'static str);
 
 /// What a reader finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Available {
-    /// So many bytes from its position on were written; of a stream that
-    /// overwrites, perhaps more than there are still.
+    /// This many bytes from its position on were written. In a stream that overwrites,
+    /// some of them may be gone.
     Bytes(u64),
     /// Nothing yet.
     Nothing,
-    /// The end, marked.
+    /// The end of the stream was marked.
     Ended,
     /// Another stream has begun, after all of this one was read.
     Next(Stream),
@@ -46,7 +47,7 @@ pub(super) struct Slowest {
 pub(super) struct WriterPosition {
     /// The end of what is committed.
     pub(super) head: u64,
-    /// Anything before may have been written over, by a writer that died too.
+    /// Anything before it may have been overwritten, also by a writer that died.
     pub(super) touched: u64,
 }
 
@@ -67,17 +68,18 @@ pub(super) fn before(a: u64, b: u64) -> bool {
 
 impl<M: Memory> Ring<M> {
     pub(super) fn stream(&self) -> Result<Stream, Corrupt> {
-        // Acquire: START, and the last HEAD, of the stream that it tells of; from `begin` and `mark`.
+        // Acquire pairs with the Release of `begin` and `mark`: START, and the last
+        // HEAD, of this stream.
         Stream::decode(self.memory.load(STREAM, Acquire)).ok_or(Corrupt("no such state of a stream"))
     }
 
     pub(super) fn owner(&self, slot: usize) -> Result<Owner, Corrupt> {
-        // Acquire: the position and name that were stored before it, by `join`;
-        // what a leaving reader has consumed, by `leave`.
+        // Acquire pairs with the Release of `join`, for the position and the name, and
+        // with that of `leave`, for what the leaving reader had consumed.
         Owner::decode(self.memory.load(owner(slot), Acquire)).ok_or(Corrupt("no such state of a reader"))
     }
 
-    /// The oldest position of the present stream that nothing was written over.
+    /// The oldest position of the present stream that was not overwritten.
     pub(super) fn oldest(&self) -> u64 {
         let limit = self.memory.load(LIMIT, Relaxed);
         let start = self.memory.load(START, Relaxed);
@@ -86,15 +88,15 @@ impl<M: Memory> Ring<M> {
 
     // The writer's side.
 
-    /// The reader that has most to read; without one, what nobody has read yet.
+    /// The reader that has most to read. Without readers, what nobody has read yet.
     pub(super) fn slowest(&self, head: u64) -> Result<Slowest, Corrupt> {
         let mut slowest = None;
         for slot in 0..self.slots {
             if self.owner(slot)? == Owner::Free {
                 continue;
             }
-            // Acquire: the reader has done with what is before its position;
-            // from `consume`.
+            // Acquire pairs with the Release of `consume`: the reader is done with
+            // everything before its position.
             let lag = head.wrapping_sub(self.memory.load(position(slot), Acquire));
             if slowest.is_none_or(|slowest: Slowest| slowest.lag < lag) {
                 slowest = Some(Slowest { lag, slot: Some(slot) });
@@ -110,8 +112,9 @@ impl<M: Memory> Ring<M> {
         }
     }
 
-    /// Room behind `head` that no reader is in the way of. One that lags by more
-    /// than the capacity is about to join, or scribbled: there is none yet.
+    /// The room behind `head` that no reader needs, in bytes. A reader that lags by
+    /// more than the capacity is about to join, or somebody overwrote its slot: then
+    /// there is no room yet.
     pub(super) fn room(&self, head: u64) -> Result<u64, Corrupt> {
         Ok(self.capacity.saturating_sub(self.slowest(head)?.lag))
     }
@@ -123,32 +126,32 @@ impl<M: Memory> Ring<M> {
         sane.then_some(at).ok_or(Corrupt("its positions cannot be"))
     }
 
-    /// Ask for room for `want` bytes behind the head, of which fewer than `least`
-    /// are of no use: how many may be written now. With `overwrite` nobody is
-    /// asked.
+    /// Announce up to `want` bytes behind the head. Returns how many of them may be
+    /// written now. Fewer than `least` are of no use to the caller, and are not
+    /// announced. With `overwrite` readers do not count.
     pub(super) fn announce(&self, at: WriterPosition, want: u64, least: u64, overwrite: bool) -> Result<u64, Corrupt> {
         let WriterPosition { head, touched } = at;
         let want = if overwrite { want.min(self.capacity) } else { self.room(head)?.min(want) };
         if want < least {
             return Ok(0);
         }
-        // LIMIT goes no further than the readers allow, so that one who joins
-        // now is not sent past what nobody has read.
+        // LIMIT goes no further than the readers allow, so that a reader that joins
+        // now is not sent past bytes that nobody has read.
         let limit = head.wrapping_add(want);
         self.memory.store(LIMIT, if before(limit, touched) { touched } else { limit }, Relaxed);
         // Pairs with the fence of `join`: either the new reader sees this LIMIT,
-        // or we see its slot. And with that of `intact`: who sees a byte written
-        // after this sees the LIMIT too.
+        // or we see its slot. Pairs with the fence of `intact`: whoever sees a byte
+        // that is written after this sees the LIMIT too.
         self.memory.fence();
         if overwrite { Ok(want) } else { Ok(self.room(head)?.min(want)) }
     }
 
-    /// `len` bytes behind the head are where they belong; the new position.
+    /// Commit `len` bytes that were written behind the head. Returns the new position.
     pub(super) fn commit(&self, at: WriterPosition, len: u64) -> WriterPosition {
         let head = at.head.wrapping_add(len);
-        // What was announced and not used has not been written over.
+        // LIMIT goes back over what was announced and not written.
         let touched = if before(at.touched, head) { head } else { at.touched };
-        // Release: the bytes; for Acquire in `available`.
+        // Release pairs with the Acquire of `available`: the bytes.
         self.memory.store(HEAD, head, Release);
         self.memory.store(LIMIT, touched, Release);
         self.notify(WRITTEN);
@@ -158,36 +161,36 @@ impl<M: Memory> Ring<M> {
     /// Begin a stream at `head`. No reader joins meanwhile, and each has read all
     /// of the `last` one.
     pub(super) fn begin(&self, head: u64, last: Stream, stream: Stream) {
-        // One who dies on the way must not leave the last stream with the START
-        // of this one: who goes on there would write all of it again. What it
-        // leaves is the last stream under a new number, or this one, empty.
+        // A writer that dies on the way must not leave the last stream with the START
+        // of this one: whoever resumes would write all of it again. It leaves the last
+        // stream under a new number, or this one, empty.
         let renumbered = Stream { ended: last.ended, many: last.many, ..stream };
         self.memory.store(STREAM, renumbered.encode(), Release);
-        // Release: each after the one before, also for who finds them after a
-        // death. CONSUMED and LIMIT are sane before, in either stream.
+        // Release: each store after the one before, also for whoever finds them after
+        // a death. CONSUMED and LIMIT are sane before, in either stream.
         self.memory.store(START, head, Release);
         self.memory.store(CONSUMED, head, Release);
         self.memory.store(LIMIT, head, Release);
-        // Release: the above, for `stream`.
+        // Release pairs with the Acquire of `stream`: all of the above.
         self.memory.store(STREAM, stream.encode(), Release);
         self.rouse(WRITTEN);
     }
 
     /// Mark the end of a stream, or that it goes on after all.
     pub(super) fn mark(&self, stream: Stream) {
-        // Release: the last HEAD, for `available`.
+        // Release pairs with the Acquire of `stream`, in `available`: the last HEAD.
         self.memory.store(STREAM, stream.encode(), Release);
         self.rouse(WRITTEN);
     }
 
     // A reader's side.
 
-    /// Take a slot, the lock of which is held, at the oldest position or at `at`;
-    /// the position, which may be later where the writer was faster.
+    /// Take a slot, whose lock is held, at the position `at`, or at the oldest one.
+    /// Returns the position, which is later if the writer was faster.
     pub(super) fn join(&self, slot: usize, who: Owner, at: Option<u64>, overwrite: bool) -> u64 {
         let mut wanted = at.unwrap_or_else(|| self.oldest());
         self.memory.store(position(slot), wanted, Relaxed);
-        // Release: the position and the name, for `owner`.
+        // Release pairs with the Acquire of `owner`: the position and the name.
         self.memory.store(owner(slot), who.encode(), Release);
         loop {
             // Pairs with the fence of `announce`.
@@ -205,8 +208,8 @@ impl<M: Memory> Ring<M> {
     /// What there is for a reader at `position` of this generation.
     pub(super) fn available(&self, position: u64, generation: u32) -> Result<Available, Corrupt> {
         let first = self.stream()?;
-        // Acquire: the bytes, from `commit`; and the word of the stream that
-        // they belong to, from `begin`, for the second look at it.
+        // Acquire pairs with the Release of `commit`: the bytes, and the `begin` before
+        // it. So the second look finds the stream of these bytes, or a later one.
         let head = self.memory.load(HEAD, Acquire);
         let now = self.stream()?;
         if now.generation != generation {
@@ -222,22 +225,22 @@ impl<M: Memory> Ring<M> {
         }
     }
 
-    /// After bytes were copied: from which position on they were not written
-    /// over meanwhile.
+    /// The position from which on bytes that were just copied had not been
+    /// overwritten.
     pub(super) fn intact(&self) -> u64 {
         // Pairs with the fence of `announce`.
         self.memory.fence();
         self.oldest()
     }
 
-    /// A reader has done with everything before `to`.
+    /// Say that a reader is done with everything before `to`.
     pub(super) fn consume(&self, slot: usize, to: u64) {
-        // Release: what was read before, for `slowest`.
+        // Release pairs with the Acquire of `slowest`: what was read before.
         self.memory.store(position(slot), to, Release);
         self.notify(READ);
     }
 
-    /// Free a slot, the lock of which is held, of a reader that was at `at`.
+    /// Free a slot, whose lock is held, of a reader that was at `at`.
     pub(super) fn leave(&self, slot: usize, at: u64) {
         loop {
             let consumed = self.memory.load(CONSUMED, Relaxed);
@@ -245,17 +248,17 @@ impl<M: Memory> Ring<M> {
                 break;
             }
         }
-        // Release: CONSUMED, for `owner`.
+        // Release pairs with the Acquire of `owner`: CONSUMED.
         self.memory.store(owner(slot), Owner::Free.encode(), Release);
         self.notify(READ);
     }
 
     // Waiting.
 
-    /// Wake who waits, if anybody does.
+    /// Wake the waiters, if there are any.
     pub(super) fn notify(&self, word: usize) {
-        // Pairs with the fence of `wait`: either we see the flag, or the other
-        // sees what was stored before.
+        // Pairs with the fence of `wait`: either we see the flag, or the waiter sees
+        // what was stored before.
         self.memory.fence();
         if self.memory.load32(word + WAITING, Relaxed) != 0 {
             self.memory.store32(word + WAITING, 0, Relaxed);
@@ -263,21 +266,23 @@ impl<M: Memory> Ring<M> {
         }
     }
 
-    /// Wake all who wait, also those whom one who died on the way did not.
+    /// Wake all waiters, also those whom a notifier that died on the way did not wake.
     fn rouse(&self, word: usize) {
-        // Release: the flag's 0 comes before the 1 of who sees the new number.
+        // Release pairs with the Acquire of `wait`: a waiter that sees the new number
+        // sets the flag after it was cleared.
         self.memory.increment32(word, Release);
         self.memory.wake(word);
     }
 
-    /// Sleep until the other side notifies, or for `timeout`, unless `ready`
-    /// finds something once it is certain that a notification is not missed.
+    /// Sleep until the other side notifies, or for `timeout`. `ready` is asked once a
+    /// notification can no longer be missed; if it finds something, nobody sleeps.
     pub(super) fn wait<T, E>(
         &self,
         word: usize,
         timeout: Duration,
         ready: impl FnOnce() -> Result<Option<T>, E>,
     ) -> Result<Option<T>, E> {
+        // Acquire pairs with the Release of `rouse`.
         let number = self.memory.load32(word, Acquire);
         self.memory.store32(word + WAITING, 1, Relaxed);
         // Pairs with the fence of `notify`.
@@ -297,7 +302,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::atomic::Ordering;
 
-    /// Memory of a process that is killed after so many stores.
+    /// Memory of a process that is killed after a number of stores.
     struct Mortal {
         words: RefCell<BTreeMap<usize, u64>>,
         left: Cell<usize>,
@@ -350,10 +355,10 @@ mod tests {
             let is_next = start == HEAD_NOW && now.generation == 2 && (!now.ended || ended);
             assert!(is_last || is_next, "{stores}: {now:?} {start}");
             assert!(stores < 5 || now == next, "{now:?}");
-            // Who saw the last one until now hears whether it had an end.
+            // A reader of the last stream is told whether it had an end.
             let told = ring.available(HEAD_NOW, 1).unwrap();
             assert!(stores == 0 || told == Available::Next(Stream { died_before: !ended, ..now }), "{told:?}");
-            // What of it a new reader finds was not written over.
+            // What a new reader finds was not overwritten.
             let oldest = ring.oldest();
             assert_eq!(oldest, if start == BEGAN { BEGAN.max(HEAD_NOW + 2 - ring.capacity) } else { HEAD_NOW });
             ring.writer_position().unwrap();

@@ -15,7 +15,7 @@ use crate::fs::entry::{Access, Entry, Object};
 use crate::shared::memory::{Mapped, Memory};
 use crate::sys::memory;
 
-/// Every sleep ends after this, and everything is looked at again.
+/// The longest sleep. After it everything is checked again.
 pub(super) const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Handle {
     /// Open the ring at this address.
     ///
     /// # Errors
-    /// As of [`Entry::open`]; [`ErrorKind::Unexpected`] if it is no ring.
+    /// Those of [`Entry::open`]; [`ErrorKind::Unexpected`] if it is no ring.
     pub(super) fn open(address: &Address, access: Access) -> Result<Self> {
         let entry = entry(address)?;
         let object = entry.open(access)?;
@@ -69,8 +69,8 @@ impl Handle {
         self.object.file()
     }
 
-    /// Where in the object the bytes at a position are, and how many of `len`
-    /// are in one piece.
+    /// The offset in the object of the bytes at a position, and how many of `len` are
+    /// in one piece.
     pub(super) fn piece(&self, position: u64, len: u64) -> (usize, usize) {
         let at = position.wrapping_sub(self.constant.first) % self.constant.capacity;
         // Both are at most the capacity, which fits.
@@ -96,14 +96,15 @@ impl Handle {
 
     // What can be wrong with it.
 
-    /// An index or state that cannot be: of memory that is gone, too.
+    /// The error of an impossible index or state, or of the lost memory that it came
+    /// from.
     pub(super) fn corrupt(&self, Corrupt(problem): Corrupt) -> Error {
         self.check_memory()
             .err()
             .unwrap_or_else(|| Error::new(ErrorKind::Unexpected, self.label(), format!("is corrupt: {problem}")))
     }
 
-    /// Bytes could not be reached.
+    /// The error of bytes that could not be reached.
     pub(super) fn lost(&self) -> Error {
         self.check_memory()
             .err()
@@ -118,7 +119,7 @@ impl Handle {
         Ok(())
     }
 
-    /// That it is all there, and still what its name means.
+    /// Check that the object is whole, and still has its name.
     pub(super) fn check(&self) -> Result<()> {
         self.check_memory()?;
         if !self.entry.means(&self.object)? {
@@ -151,7 +152,7 @@ impl Handle {
                 return Ok(());
             }
             wait.proceed(self.label(), blocked_on)?;
-            // In steps, as nothing tells that the name means another object.
+            // In steps, as nothing reports that the name means another object.
             let mut step = Wait::new(Timeout::After(wait.deadline().at_most(LONGEST_SLEEP)));
             match byte_lock::lock(self.file(), mode, range, self.label(), blocked_on, &mut step) {
                 Err(error) if error.kind == ErrorKind::TimedOut => self.check()?,
@@ -163,14 +164,14 @@ impl Handle {
         }
     }
 
-    /// Take a lock that others hold for an instant: a [`Timeout::Now`] does not give
-    /// up for one. A holder that was stopped, or that waits itself, is waited for
-    /// like everything else.
+    /// Take a lock that others hold for an instant: [`Timeout::Now`] waits for it too,
+    /// for up to a second. A holder that keeps it longer was stopped, or waits itself,
+    /// and is waited for like anything else.
     pub(super) fn lock_for_an_instant(&self, range: Range, blocked_on: &str, wait: &mut Wait) -> Result<()> {
         if self.try_lock(LockMode::Exclusive, range)? {
             return Ok(());
         }
-        // The time of a timeout runs from here; without one it is over at once.
+        // The time of the wait begins here.
         wait.may_proceed();
         let mut briefly = Wait::new(Timeout::After(LONGEST_SLEEP));
         match self.lock(LockMode::Exclusive, range, blocked_on, &mut briefly) {

@@ -1,7 +1,7 @@
 //! The layout of a ring's object, version 1: man/ipcutils-ring.5 publishes it.
 //!
-//! All numbers are in the machine's own order of bytes; on another the version
-//! is one that nobody knows.
+//! All numbers have the machine's byte order. On a machine with the other order the
+//! version is one that nobody knows.
 
 pub(super) use crate::fs::kind::RING_MAGIC as MAGIC;
 
@@ -23,19 +23,19 @@ pub(super) const START: usize = 80;
 /// The generation and state of the stream: [`Stream`].
 pub(super) const STREAM: usize = 88;
 
-/// A number that is raised to wake who waits for bytes; the word after it is
-/// not 0 if somebody may.
+/// A number that is raised to wake those who wait for bytes. The word after it is not
+/// 0 if somebody may wait.
 pub(super) const WRITTEN: usize = 128;
-/// A number and a flag of this kind for who waits for room.
+/// Another such number and flag, for those who wait for room.
 pub(super) const READ: usize = 192;
-/// From a number to wake by to its flag.
+/// The distance from such a number to its flag.
 pub(super) const WAITING: usize = 4;
-/// Up to here readers that have left had read.
+/// The position up to which readers that have left had read.
 pub(super) const CONSUMED: usize = 256;
 
 /// The slots of readers: owner, position, name.
 pub(super) const SLOTS: usize = 4096;
-/// How many.
+/// How many slots there are.
 pub(super) const COUNT: usize = 64;
 pub(super) const SLOT: usize = 64;
 const POSITION: usize = 8;
@@ -43,17 +43,17 @@ const NAME: usize = 16;
 /// The longest name of a reader in bytes.
 pub(super) const LONGEST_NAME: usize = SLOT - NAME;
 
-/// Where a slot's owner is.
+/// The offset of a slot's owner.
 pub(super) fn owner(slot: usize) -> usize {
     SLOTS + slot * SLOT
 }
 
-/// Where a slot's position is.
+/// The offset of a slot's position.
 pub(super) fn position(slot: usize) -> usize {
     owner(slot) + POSITION
 }
 
-/// Where each eight bytes of a slot's name are.
+/// The offset of each eight bytes of a slot's name.
 pub(super) fn name(slot: usize) -> impl Iterator<Item = usize> {
     (owner(slot) + NAME..owner(slot) + SLOT).step_by(8)
 }
@@ -63,13 +63,13 @@ pub(super) mod lock {
     use crate::fs::byte_lock::Range;
 
     const BASE: i64 = 1 << 62;
-    /// Held by the writer; shared by writers of `--many`.
+    /// Held by the writer; shared by many writers.
     pub(in crate::ring) const WRITER: Range = Range::at(BASE);
     /// Held by one of many writers while it appends.
     pub(in crate::ring) const APPEND: Range = Range::at(BASE + 1);
     /// Held while slots are given out and while a stream begins.
     pub(in crate::ring) const SLOTS: Range = Range::at(BASE + 2);
-    /// What is before, and after, the writer's.
+    /// All bytes before and after the writer's.
     pub(in crate::ring) const BUT_WRITER: [Range; 2] =
         [Range { start: 0, len: BASE }, Range { start: BASE + 1, len: 0 }];
 
@@ -79,11 +79,11 @@ pub(super) mod lock {
     }
 }
 
-/// Whether, and how, bytes are being written: four letters in the low bytes, of
-/// which no flip of a bit makes another valid one, and the generation above.
+/// The state of the stream, in one word: the generation in its upper half, four
+/// letters in its lower. No flipped bit makes a valid letter of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stream {
-    /// 1 for the first, and so on.
+    /// The number of the stream, 1 for the first.
     pub(super) generation: u32,
     /// Its end was marked.
     pub(super) ended: bool,
@@ -91,7 +91,7 @@ pub(super) struct Stream {
     pub(super) many: bool,
     /// The writer waits for nobody.
     pub(super) overwrite: bool,
-    /// The one before had no end.
+    /// The stream before it had no end.
     pub(super) died_before: bool,
 }
 
@@ -162,7 +162,7 @@ impl Owner {
         }
     }
 
-    /// The same owner, reading another stream.
+    /// This owner, reading another stream.
     pub(super) fn in_generation(self, generation: u32) -> Self {
         match self {
             Owner::Free => Owner::Free,
@@ -184,15 +184,15 @@ pub(super) fn new_header(capacity: u64, stream: Stream) -> Vec<u8> {
     header
 }
 
-/// What never changes.
+/// The part of the header that never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Constant {
     pub(super) capacity: u64,
-    /// The position of the first byte of the data area, when they were new.
+    /// The position that the first byte of the data area has in a new ring.
     pub(super) first: u64,
 }
 
-/// Take the constant part apart; what is wrong with it.
+/// Read the constant part. The error says what is wrong with it.
 pub(super) fn read_constant(bytes: &[u8; CONSTANT], size: u64) -> Result<Constant, &'static str> {
     let long = |at: usize| u64::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]));
     let word = |at: usize| u32::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]));

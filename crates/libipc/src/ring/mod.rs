@@ -1,5 +1,5 @@
-//! Streams through shared memory: a ring is a named pipe made of it, with
-//! several readers, each of which sees every byte.
+//! Streams through shared memory. A ring is like a named pipe with several readers,
+//! each of which gets every byte.
 //!
 //! | who | what |
 //! | --- | --- |
@@ -9,9 +9,10 @@
 //! | [`end`], [`forget`] | the end of a stream of many writers, of a reader's name |
 //! | [`remove`] | unlink(2) |
 //!
-//! The object's layout is in ipcutils-ring(5). Nobody's death leaves it
-//! unusable: who lives is told by locks that the kernel holds, and what was
-//! committed by one store.
+//! The object's layout is in ipcutils-ring(5). No death leaves it unusable: locks that
+//! the kernel holds tell who lives, and a single store commits.
+//!
+//! [An example](crate#rings).
 //!
 //! | layer | modules |
 //! | --- | --- |
@@ -42,17 +43,16 @@ use crate::base::address::{Address, Kind};
 use crate::base::error::Result;
 use crate::fs::kind::check_kind;
 
-/// The smallest ring that is made, in bytes: a page.
+/// The smallest ring that should be made, in bytes: a page.
 pub const SMALLEST: u64 = 4096;
 /// The longest name of a reader in bytes.
 pub const LONGEST_NAME: usize = layout::LONGEST_NAME;
 
-/// Remove a ring. Both ends keep the one that they have, and notice within a
-/// second.
+/// Remove a ring: unlink(2). Its ends keep the object, and notice within a second.
 ///
 /// # Errors
 /// [`Missing`](crate::ErrorKind::Missing), [`Denied`](crate::ErrorKind::Denied);
-/// [`Unexpected`](crate::ErrorKind::Unexpected) for what is no ring.
+/// [`Unexpected`](crate::ErrorKind::Unexpected) for an object of another kind.
 pub fn remove(address: &Address) -> Result<()> {
     let entry = handle::entry(address)?;
     check_kind(&entry, Kind::Ring)?;

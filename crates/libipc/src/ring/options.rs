@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use crate::base::mode::Mode;
 
-/// What becomes of a stream that is in the ring already.
+/// What becomes of the stream that is in the ring already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnUnfinished {
     /// Begin a new stream after one that has an end; one without an end is
@@ -16,18 +16,19 @@ pub enum OnUnfinished {
     Restart,
 }
 
-/// How to write.
+/// How [`Writer::open`](super::Writer::open) opens a ring.
 #[derive(Clone, Copy, Debug)]
 pub struct WriteOptions {
-    /// Bytes that a new ring holds.
+    /// The capacity of a new ring in bytes, at least [`SMALLEST`](super::SMALLEST). A
+    /// ring that exists keeps its own.
     pub capacity: u64,
     /// Permission bits of a new ring, before the umask.
     pub mode: Mode,
     /// What becomes of a stream that is there.
     pub on_unfinished: OnUnfinished,
-    /// Share the stream with other writers of that kind.
+    /// Share the stream with other writers that have set this.
     pub many: bool,
-    /// Wait for no reader.
+    /// Wait for no reader: slow ones lose bytes.
     pub overwrite: bool,
 }
 
@@ -38,23 +39,24 @@ pub enum StartAt {
     Oldest,
     /// With what is written from now on.
     Newest,
-    /// After so many bytes of the stream.
+    /// After this many bytes of the stream.
     Position(u64),
 }
 
-/// How to read.
+/// How [`Reader::open`](super::Reader::open) opens a ring.
 #[derive(Clone, Debug)]
 pub struct ReadOptions {
     /// Wait for the ring to exist.
     pub wait: bool,
-    /// The name that keeps the position; none if left out.
+    /// The name that keeps the position while the reader is away, 1 to
+    /// [`LONGEST_NAME`](super::LONGEST_NAME) bytes.
     pub name: Option<OsString>,
-    /// Where to begin, but for a name that has a position.
+    /// Where to begin. A name that has a position goes on there.
     pub start_at: StartAt,
-    /// At the end of a stream, and at a writer's death, wait for the next.
+    /// At the end of a stream, and after a writer's death, wait for the next stream.
     pub follow: bool,
-    /// Whole records alone: the byte that ends them.
+    /// The byte that ends a record, to read whole records only; None for bytes.
     pub end: Option<u8>,
-    /// End after so many records, or bytes where there are no records.
+    /// End after this many records, or bytes if there are no records.
     pub count: Option<u64>,
 }

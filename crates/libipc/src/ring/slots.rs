@@ -16,10 +16,10 @@ use crate::fs::byte_lock::LockMode;
 use crate::fs::entry::Access;
 use crate::shared::memory::Memory;
 
-/// A name that a reader of the ring at this address may have.
+/// Check the name of a reader of the ring at this address.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`]
+/// [`ErrorKind::Usage`].
 pub(super) fn check_name(address: &Address, reader: &OsStr) -> Result<()> {
     let (longest, bytes) = (LONGEST_NAME, reader.as_bytes());
     if bytes.is_empty() || bytes.len() > longest || bytes.contains(&0) {
@@ -35,8 +35,8 @@ pub(super) fn check_name(address: &Address, reader: &OsStr) -> Result<()> {
 pub(super) struct Slots<'a>(pub(super) &'a Handle);
 
 impl Slots<'_> {
-    /// Do something while no other reader joins or leaves its name, and no
-    /// stream begins. Everybody holds this lock for an instant.
+    /// Run `work` with the table locked: meanwhile no other reader joins or gives up
+    /// its name, and no stream begins. Everybody holds this lock for an instant.
     pub(super) fn with_lock<T>(&self, wait: &mut Wait, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.0.lock_for_an_instant(lock::SLOTS, "its table of readers is locked", wait)?;
         let done = work();
@@ -44,8 +44,8 @@ impl Slots<'_> {
         done
     }
 
-    /// Do something with the table locked, within a step of a wait; None if the
-    /// lock could not be had.
+    /// Run `work` with the table locked, within a step of a wait; None if the lock
+    /// could not be taken.
     pub(super) fn with_lock_now<T>(&self, work: impl FnOnce() -> Result<Option<T>>) -> Result<Option<T>> {
         match self.with_lock(&mut Wait::new(Timeout::After(LONGEST_SLEEP)), work) {
             Err(error) if error.kind == ErrorKind::TimedOut => Ok(None),
@@ -57,7 +57,7 @@ impl Slots<'_> {
     pub(super) fn name(&self, slot: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(LONGEST_NAME);
         for at in name(slot) {
-            // Before it `owner` was loaded with Acquire.
+            // Relaxed, as the caller has loaded `owner` with Acquire before.
             bytes.extend_from_slice(&self.0.ring.memory.load(at, Relaxed).to_ne_bytes());
         }
         let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
@@ -74,20 +74,20 @@ impl Slots<'_> {
 
     // With the table locked.
 
-    /// Look after the slot of a dead reader, if it is one: an anonymous one's is
-    /// freed, a name stays where it is. None if the reader lives. Who takes the slot
-    /// finds it locked by a reader alone.
+    /// Free the slot of a dead anonymous reader; a name keeps its slot. Returns the
+    /// owner that was found, or None if the reader lives. The slot is locked for an
+    /// instant. Nobody takes it meanwhile, as the table is locked.
     pub(super) fn sweep(&self, slot: usize) -> Result<Option<Owner>> {
         if !self.0.try_lock(LockMode::Exclusive, lock::reader(slot))? {
             return Ok(None);
         }
-        // Looked at under the lock: it may be another reader by now, or none.
+        // Read under the lock: it may be another reader by now, or none.
         let owner = self.0.owner(slot);
         if let Ok(Owner::Anonymous(_)) = owner {
             self.free(slot);
         }
-        // It died on its way to its place; where the writer waits for nobody, it
-        // was overrun, and is to hear of that.
+        // A named reader that died before it got to its position is moved there. If
+        // the writer overwrites, the reader was overrun, and must be told of it.
         if let Ok(Owner::Named(_)) = owner
             && self.lag(slot) > self.0.ring.capacity
             && self.0.ring.stream().is_ok_and(|stream| !stream.overwrite)
@@ -101,8 +101,8 @@ impl Slots<'_> {
     /// Free a slot; its lock is held.
     pub(super) fn free(&self, slot: usize) {
         let ring = &self.0.ring;
-        // A reader that is far behind, or never got to its place, has read
-        // nothing that nobody else has.
+        // A reader that is far behind, or never got to its position, has read nothing
+        // that others have not.
         let at = if self.lag(slot) > ring.capacity { CONSUMED } else { position(slot) };
         ring.leave(slot, ring.memory.load(at, Relaxed));
     }
@@ -118,7 +118,7 @@ impl Slots<'_> {
         Ok(None)
     }
 
-    /// Lock the slot of a name, which nobody reads as.
+    /// Lock the slot of a name: [`ErrorKind::Busy`] while a reader uses the name.
     pub(super) fn lock_name(&self, slot: usize, reader: &OsStr) -> Result<()> {
         if self.0.try_lock(LockMode::Exclusive, lock::reader(slot))? {
             return Ok(());
@@ -135,7 +135,7 @@ impl Slots<'_> {
                     Owner::Anonymous(_) if sweep => drop(self.sweep(slot)?),
                     _ => {}
                 }
-                // Who has just left may hold its lock for an instant.
+                // A reader that has just left may hold its lock for an instant.
                 if self.0.owner(slot)? == Owner::Free && self.0.try_lock(LockMode::Exclusive, lock::reader(slot))? {
                     return Ok(slot);
                 }
@@ -150,7 +150,7 @@ impl Slots<'_> {
         let (mut padded, bytes) = ([0; LONGEST_NAME], reader.as_bytes());
         padded[..bytes.len()].copy_from_slice(bytes);
         for (at, bytes) in name(slot).zip(padded.as_chunks().0) {
-            // `join` stores the owner after it, with Release.
+            // Relaxed, as `join` stores the owner after it with Release.
             self.0.ring.memory.store(at, u64::from_ne_bytes(*bytes), Relaxed);
         }
     }
@@ -176,7 +176,7 @@ impl Slots<'_> {
         Ok(Some(start.wrapping_add(wanted)))
     }
 
-    /// The error of a position of the stream that was written over.
+    /// The error of a position of the stream that was overwritten.
     pub(super) fn gone(&self, wanted: u64, oldest: u64) -> Error {
         let problem = format!("position {wanted} is no longer there, the oldest is {oldest}");
         Error::new(ErrorKind::Failure, self.0.label(), problem)
@@ -186,8 +186,8 @@ impl Slots<'_> {
 /// Give up the name of a reader that is away, and what it has not read.
 ///
 /// # Errors
-/// [`ErrorKind::Missing`] if there is no such name; [`ErrorKind::Busy`] while it
-/// is read as; [`ErrorKind::Usage`] for what is no name.
+/// [`ErrorKind::Missing`] if there is no such ring or name; [`ErrorKind::Busy`] while a
+/// reader uses the name; [`ErrorKind::Usage`] for a name that no reader can have.
 pub fn forget(address: &Address, reader: &OsStr, wait: &mut Wait) -> Result<()> {
     check_name(address, reader)?;
     let handle = Handle::open(address, Access::Write)?;

@@ -1,4 +1,4 @@
-//! What there is in a ring, for whoever may read its object.
+//! The state of a ring, for whoever may read its object.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -28,7 +28,7 @@ pub enum StreamState {
 }
 
 impl StreamState {
-    /// In a word.
+    /// The state as a word.
     pub fn as_str(self) -> &'static str {
         match self {
             StreamState::Live => "live",
@@ -44,57 +44,61 @@ impl StreamState {
 pub struct ReaderStatus {
     /// The name that keeps its position.
     pub name: Option<OsString>,
-    /// Whether there is such a process now; a name may be away.
+    /// Whether a process reads now. Otherwise the name is away.
     pub live: bool,
-    /// Bytes of the stream that it has read.
+    /// How many bytes of the stream it has read.
     pub position: u64,
-    /// Bytes that were committed and that it has not read; more than the
-    /// capacity where it was overrun.
+    /// How many committed bytes it has not read; more than the capacity if it was
+    /// overrun.
     pub lag: u64,
 }
 
-/// A ring at one moment. It may be in use: the parts are of about the same one.
+/// The state of a ring at one moment. If the ring is in use, the parts are of about
+/// that moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Bytes that it holds.
+    /// Its capacity in bytes.
     pub capacity: u64,
-    /// 1 for its first stream, and so on.
+    /// The number of its present stream, 1 for the first.
     pub generation: u32,
-    /// Its writer.
+    /// The state of the present stream.
     pub writer: StreamState,
     /// Whether any number of writers append to it.
     pub many: bool,
     /// Whether its writer waits for no reader.
     pub overwrite: bool,
-    /// Bytes of the stream that were committed.
+    /// How many bytes of the stream were committed.
     pub position: u64,
-    /// The oldest of them that is surely there.
+    /// The oldest position of the stream that is certainly still there.
     pub oldest: u64,
-    /// Bytes that went through the ring since it was made.
+    /// How many bytes went through the ring since it was made.
     pub total: u64,
-    /// Its readers, but for dead ones without a name.
+    /// Its readers, except dead ones without a name.
     pub readers: Vec<ReaderStatus>,
-    /// Whether nobody has to do with it any more: its writer died, no process
-    /// uses it, and no name waits.
+    /// Whether it was abandoned: its writer died, no process uses it, and no name is
+    /// kept.
     pub orphan: bool,
 }
 
 impl Status {
-    /// Committed bytes that somebody, or the next reader, has still to read; at
-    /// most the capacity.
+    /// How many committed bytes the slowest reader, or the next one, has still to
+    /// read; at most the capacity.
     pub fn unread(&self) -> u64 {
         let slowest = self.readers.iter().map(|reader| reader.lag).max();
         slowest.unwrap_or(self.position.wrapping_sub(self.oldest)).min(self.capacity)
     }
 
-    /// Available at a ring; read permission is enough.
+    /// The state of the ring at this address. Read permission is enough, and the caller
+    /// does not count as a holder.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Unexpected`] if it is no ring, or corrupt.
+    /// [`Missing`](crate::ErrorKind::Missing), [`Denied`](crate::ErrorKind::Denied);
+    /// [`Unexpected`](crate::ErrorKind::Unexpected) if it is no ring, or corrupt;
+    /// [`Gone`](crate::ErrorKind::Gone) if it is truncated meanwhile.
     pub fn inspect(address: &Address) -> Result<Self> {
         let handle = Handle::open(address, Access::Inspect)?;
         let ring = &handle.ring;
-        // Before the stream's state: a writer lets go after it has stored that.
+        // Asked before the stream's state: a writer unlocks after it has stored that.
         let held = handle.is_held(lock::WRITER)?;
         let stream = handle.stream()?;
         let writer = match (stream.ended, stream.many) {
@@ -111,7 +115,7 @@ impl Status {
             let name = matches!(owner, Owner::Named(_)).then(|| OsString::from_vec(Slots(&handle).name(slot)));
             if owner != Owner::Free && (live || name.is_some()) {
                 let at = ring.memory.load(position(slot), Relaxed);
-                // Who has not moved on to this stream has read none of it.
+                // A reader that has not moved on to this stream has read none of it.
                 let read = if before(at, start) { 0 } else { at.wrapping_sub(start) };
                 let lag = ring.memory.load(HEAD, Relaxed).wrapping_sub(at);
                 readers.push(ReaderStatus { name, live, position: read, lag });
@@ -121,8 +125,7 @@ impl Status {
         // Loaded before the head: it is never after it.
         let oldest = ring.oldest().wrapping_sub(start);
         let position = ring.memory.load(HEAD, Acquire).wrapping_sub(start);
-        // Memory that is gone reads as zeroes, which are no state, or were not
-        // when it was looked at.
+        // Lost memory reads as zeroes: then what was read above does not count.
         handle.check_memory()?;
         Ok(Status {
             capacity: ring.capacity,

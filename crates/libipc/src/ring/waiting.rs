@@ -1,5 +1,5 @@
 //! How both ends wait for each other: a quick look at the words that the other end
-//! writes, and a full one for what nobody tells of.
+//! writes, and a full check for what nobody reports.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use super::handle::{Handle, LONGEST_SLEEP};
 use crate::base::error::Result;
 use crate::base::wait::Wait;
 
-/// The first sleep of a wait, after a look at what the other side writes alone:
-/// where both are at work it has written by then.
+/// The first sleep of a wait, after a quick look. If both sides are at work, the other
+/// one has written by its end.
 const FIRST_SLEEP: Duration = Duration::from_millis(10);
 
-/// How closely to look before a sleep.
+/// How much to check before a sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Check {
-    /// At the words that are written before a notification.
+    /// The words that are written before a notification.
     Quick,
-    /// Also for what nobody tells of: a death, a scribbler.
+    /// Also what nobody reports: a death, or words that somebody else wrote.
     Full,
 }
 
-/// Wait until `ready` finds something, to be woken by `word`. `blocked_on` says
-/// what the ring is not yet.
+/// Wait until `ready` finds something, to be woken by `word`. `blocked_on` says why
+/// the ring makes one wait.
 pub(super) fn wait_until<T>(
     handle: &Handle,
     word: usize,

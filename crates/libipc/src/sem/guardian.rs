@@ -1,8 +1,8 @@
-//! The undo of POSIX semaphores, which the kernel does not have: a process that
-//! outlives the one that holds, and gives back for it.
+//! The undo of POSIX semaphores, which the kernel does not have: a guardian process
+//! outlives the holder, and gives back for it.
 //!
-//! It also does the taking. So there is no instant at which the holder has one
-//! that its death, kill -9 included, would lose.
+//! The guardian also takes. So at no instant does the holder have something that its
+//! death, even by SIGKILL, would lose.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
@@ -23,7 +23,7 @@ use crate::sys;
 /// What ps(1) calls it.
 const NAME: &std::ffi::CStr = c"semop-guard";
 
-/// What it may report: 0, or the place of the failure here, from 1 on.
+/// The failures that it reports, as numbers from 1 on; 0 is success.
 const KINDS: [ErrorKind; 5] =
     [ErrorKind::Busy, ErrorKind::TimedOut, ErrorKind::Gone, ErrorKind::Unexpected, ErrorKind::NoRoom];
 
@@ -31,15 +31,15 @@ const KINDS: [ErrorKind; 5] =
 /// executes until then. The process must have one thread.
 ///
 /// # Errors
-/// As of [`super::Semaphores::operate`]; [`ErrorKind::NoRoom`] where no process
-/// can be made, and then nothing has been taken.
+/// Those of [`super::Semaphores::operate`]; [`ErrorKind::NoRoom`] if no process can be
+/// made: then nothing was taken.
 pub(super) fn hold(semaphore: &Semaphore, op: Op, wait: &mut Wait) -> Result<()> {
     let failed = |errno| no_guardian(semaphore, errno);
-    // Before there is anybody else, so that it can only mean us.
+    // Opened before the fork, so that it means this process and no other.
     let holder = sys::process::open(getpid().as_raw()).map_err(failed)?;
     let (answer, report) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
     sys::process::double_fork(|| guard(semaphore, op, wait, &holder, &report)).map_err(failed)?;
-    // Ours alone: an end without a report is noticed.
+    // Close our end: then a guardian that ends without a report is noticed.
     drop(report);
     let mut kind = [0];
     match read_some(&answer, &mut kind) {
@@ -63,8 +63,8 @@ fn no_guardian(semaphore: &Semaphore, errno: Errno) -> Error {
 
 /// The life of the guardian.
 fn guard(semaphore: &Semaphore, op: Op, wait: &mut Wait, holder: &OwnedFd, report: &OwnedFd) {
-    // What ends the holder's job, session or terminal is not to end us before
-    // it. SIGBUS tells of lost memory.
+    // A signal that ends the holder's job, session or terminal must not end us before
+    // it. SIGBUS is for the guard of mapped memory.
     let mut mask = SigSet::all();
     mask.remove(Signal::SIGBUS);
     let _ = mask.thread_set_mask();

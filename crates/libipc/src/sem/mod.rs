@@ -8,6 +8,8 @@
 //! | [`Semaphores::states`] | sem_getvalue(3) | semctl(2) |
 //! | [`Semaphores::set`] | one store | semctl(2), SETALL |
 //! | [`remove`] | sem_unlink(3) | semctl(2), IPC_RMID |
+//!
+//! Examples: [POSIX](crate#posix-semaphores) and [System V](crate#system-v-semaphore-sets).
 
 use crate::base::address::{Address, Kind, Name};
 use crate::base::error::{Error, ErrorKind, Result};
@@ -31,13 +33,16 @@ enum Inner {
 }
 
 impl Semaphores {
-    /// Open them to be operated on; make them first if they are absent and that
-    /// is asked for.
+    /// Open semaphores to operate on them: sem_open(3), semget(2). With
+    /// [`OpenOptions::create`] absent ones are made.
     ///
     /// # Errors
     /// [`ErrorKind::Missing`], [`ErrorKind::Exists`], [`ErrorKind::Denied`];
     /// [`ErrorKind::NoRoom`] names the limit that was hit;
-    /// [`ErrorKind::Unexpected`] for a set that nobody initialises;
+    /// [`ErrorKind::Unexpected`] for a set that nobody initialises, a set of another
+    /// size, and a file that is no semaphore;
+    /// [`ErrorKind::Busy`] and [`ErrorKind::TimedOut`] while another process
+    /// initialises the set;
     /// [`ErrorKind::Usage`] for an address or values that no semaphore has.
     #[doc(alias = "sem_open")]
     #[doc(alias = "semget")]
@@ -52,11 +57,11 @@ impl Semaphores {
         .map(Semaphores)
     }
 
-    /// Open them to read their states. Read permission is enough, and the opener
+    /// Open semaphores to read their states. Read permission is enough, and the opener
     /// does not count as a holder.
     ///
     /// # Errors
-    /// As of [`Semaphores::open`].
+    /// Those of [`Semaphores::open`].
     pub fn inspect(address: &Address) -> Result<Self> {
         match address {
             Address::Name(Name::Posix(name)) => {
@@ -69,7 +74,8 @@ impl Semaphores {
         .map(Semaphores)
     }
 
-    /// The identifier of a System V set, by which those of `private:` are found.
+    /// The identifier of a System V set. A set made by `private:` has no key, and is
+    /// found by its identifier.
     pub fn id(&self) -> Option<i32> {
         match &self.0 {
             Inner::Posix(_) => None,
@@ -77,7 +83,7 @@ impl Semaphores {
         }
     }
 
-    /// Remove a System V set that was made just now, and that nobody will hear of.
+    /// Remove a System V set that was made just now, and of which nobody was told.
     pub fn discard(&self) {
         match &self.0 {
             Inner::Posix(_) => {}
@@ -85,12 +91,15 @@ impl Semaphores {
         }
     }
 
-    /// Perform all of the operations at once, or none.
+    /// Perform all of the operations at once, or none: semop(2), sem_wait(3),
+    /// sem_post(3). They must have been made for the address of these semaphores.
     ///
     /// # Errors
     /// [`ErrorKind::Busy`] or [`ErrorKind::TimedOut`] if they cannot be performed
     /// in time; [`ErrorKind::Gone`] if the semaphores are removed meanwhile;
-    /// [`ErrorKind::NoRoom`] if a value would become too large.
+    /// [`ErrorKind::NoRoom`] if a value would become too large, or there are more
+    /// operations than SEMOPM; [`ErrorKind::Failure`] for an element that the set does
+    /// not have.
     #[doc(alias = "semop")]
     #[doc(alias = "sem_wait")]
     #[doc(alias = "sem_post")]
@@ -104,11 +113,13 @@ impl Semaphores {
     /// Perform all of the operations at once, or none, and have them undone when
     /// this process ends, whatever it executes until then.
     ///
-    /// For a POSIX semaphore this forks: the process must have one thread.
+    /// A System V set is operated on with SEM_UNDO. For a POSIX semaphore this forks a
+    /// process that stays: this process must have one thread.
     ///
     /// # Errors
-    /// As of [`Semaphores::operate`]; [`ErrorKind::NoRoom`] where no process can be
-    /// made that would give a POSIX semaphore back, and then nothing was taken.
+    /// Those of [`Semaphores::operate`]; [`ErrorKind::NoRoom`] if no process can be
+    /// made that would give a POSIX semaphore back: then nothing was taken.
+    #[doc(alias = "SEM_UNDO")]
     pub fn operate_with_undo(&self, ops: &Ops, wait: &mut Wait) -> Result<()> {
         match &self.0 {
             Inner::Posix(semaphore) => ops.get().iter().try_for_each(|op| guardian::hold(semaphore, *op, wait)),
@@ -116,7 +127,7 @@ impl Semaphores {
         }
     }
 
-    /// What is known of each.
+    /// The state of each semaphore, by its index: sem_getvalue(3), semctl(2).
     ///
     /// # Errors
     /// [`ErrorKind::Denied`] without read permission; [`ErrorKind::Gone`].
@@ -128,10 +139,10 @@ impl Semaphores {
         }
     }
 
-    /// The values alone.
+    /// The value of each semaphore, by its index.
     ///
     /// # Errors
-    /// As of [`Semaphores::states`].
+    /// Those of [`Semaphores::states`].
     pub fn values(&self) -> Result<Vec<u32>> {
         match &self.0 {
             Inner::Posix(semaphore) => Ok(vec![semaphore.state()?.value]),
@@ -139,11 +150,13 @@ impl Semaphores {
         }
     }
 
-    /// Give them these values, all at once, and wake who waits.
+    /// Give each semaphore a value, all at once, and wake the waiters: semctl(2),
+    /// SETALL. It cancels every undo in a System V set.
     ///
     /// # Errors
-    /// [`ErrorKind::Failure`] if there are more or fewer of them; [`ErrorKind::Usage`]
-    /// for a value that is too large.
+    /// [`ErrorKind::Failure`] if the set has more or fewer semaphores;
+    /// [`ErrorKind::Usage`] for a value that is too large, and for more or fewer than
+    /// one value for a POSIX semaphore.
     #[doc(alias = "SETALL")]
     pub fn set(&self, values: &[u32]) -> Result<()> {
         match (&self.0, values) {
@@ -157,8 +170,8 @@ impl Semaphores {
     }
 }
 
-/// Remove semaphores. A process that has a POSIX one open keeps it; those who wait
-/// for a System V set are woken.
+/// Remove semaphores: sem_unlink(3), semctl(2). A process that has a POSIX semaphore
+/// open keeps it; whoever waits on a System V set is woken.
 ///
 /// # Errors
 /// [`ErrorKind::Missing`], [`ErrorKind::Denied`]; [`ErrorKind::Usage`] for an

@@ -11,31 +11,31 @@ pub(super) const LARGEST_POSIX: u32 = i32::MAX as u32;
 /// semop(2).
 pub(super) const LARGEST_SYSV: u32 = 32767;
 
-/// What is said of semaphores that make one wait.
+/// Why an operation waits, for messages.
 pub(super) const TOO_LITTLE: &str = "has too little to take";
 
 /// One operation on one semaphore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Op {
-    /// Which of the set, from 0 on.
+    /// The index of the semaphore in its set, from 0 on.
     pub element: u16,
-    /// What is added; 0 waits until the value is 0.
+    /// What is added to the value; 0 waits until the value is 0.
     pub change: i16,
 }
 
 /// How [`Semaphores::open`](super::Semaphores::open) opens semaphores.
 #[derive(Clone, Debug, Default)]
 pub struct OpenOptions {
-    /// Make them if they are absent.
+    /// Make them if they are absent; None if they must exist.
     pub create: Option<Create>,
 }
 
 /// How to make semaphores that are absent.
 #[derive(Clone, Debug)]
 pub struct Create {
-    /// Their values.
+    /// Their values, one for each semaphore of the set.
     pub values: Vec<u32>,
-    /// They must be absent.
+    /// They must be absent: [`ErrorKind::Exists`] otherwise.
     pub exclusive: bool,
     /// Permission bits before the umask; [`Mode::PRIVATE`] if left out.
     pub mode: Option<Mode>,
@@ -46,11 +46,12 @@ pub struct Create {
 pub struct State {
     /// Its value.
     pub value: u32,
-    /// How many wait for it to grow; of a POSIX one, those who were killed count.
+    /// How many processes wait for it to grow. Of a POSIX semaphore, waiters that were
+    /// killed still count.
     pub waiting: u32,
-    /// How many wait for it to be zero; System V alone.
+    /// How many processes wait for it to be zero; System V only.
     pub waiting_for_zero: Option<u32>,
-    /// The process that changed it last, or 0; System V alone.
+    /// The process that changed it last, or 0; System V only.
     pub last_pid: Option<i32>,
 }
 
@@ -59,10 +60,13 @@ pub struct State {
 pub struct Ops(Vec<Op>);
 
 impl Ops {
-    /// For the semaphores at this address, which `create` may make.
+    /// Check operations on the semaphores at this address. `create` tells the size of
+    /// a set that they may be made with.
+    ///
+    /// A POSIX semaphore performs one operation at a time, of -1 or 1 on element 0.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for what no semaphore there can do.
+    /// [`ErrorKind::Usage`] for operations that no semaphore there can perform.
     pub fn new(address: &Address, ops: Vec<Op>, create: Option<&Create>) -> Result<Self> {
         let usage = |problem: String, hint| Err(Error::new(ErrorKind::Usage, address, problem).hint(hint));
         match address {
@@ -95,10 +99,11 @@ impl Ops {
     }
 }
 
-/// See that semaphores at this address can have these values.
+/// Check that semaphores at this address can have these values.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`].
+/// [`ErrorKind::Usage`] for a value that is too large, several values for a POSIX
+/// semaphore, or an address that no semaphore has.
 pub fn check_values(address: &Address, values: &[u32]) -> Result<()> {
     let usage =
         |problem: String, advice| Err(Error::new(ErrorKind::Usage, address, problem).hint(Hint::advice(advice)));

@@ -1,10 +1,10 @@
 //! POSIX named semaphores, sem_overview(7): a file of 32 bytes in /dev/shm.
 //!
-//! The form of glibc on machines of 64 bits: the value is the lower half of an
-//! integer of 64 bits, the number of waiters its upper half; a word after it
-//! marks a semaphore that processes share. It is worked on here, and not by the
-//! C library's functions, because others can write it: those end the process for
-//! what they do not expect in it.
+//! The layout is that of glibc on 64-bit machines: an integer of 64 bits with the
+//! value in its lower half and the number of waiters in its upper half, then a word
+//! that marks a semaphore which processes share. The C library's functions end the
+//! process for content that they do not expect. Others can write the memory, so this
+//! code works on it itself.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -30,7 +30,7 @@ const SIZE: usize = 32;
 /// Where the mark of a semaphore that processes share lies, and the mark.
 const SHARED_AT: usize = 8;
 const SHARED: u32 = 128;
-/// One waiter in the integer of both.
+/// One waiter, as the 64-bit integer counts it.
 const WAITER: u64 = 1 << 32;
 /// Where the value lies.
 const VALUE_AT: usize = if cfg!(target_endian = "little") { 0 } else { 4 };
@@ -42,7 +42,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// instant.
 const BEING_MADE: Duration = Duration::from_millis(500);
 
-/// Value and waiters, for one who only lists: read, and not mapped.
+/// Value and waiters, for listings: read, and not mapped.
 pub(crate) fn peek(file: &File) -> Option<(u32, u32)> {
     let mut data = [0; 8];
     file.read_exact_at(&mut data, 0).ok()?;
@@ -50,7 +50,7 @@ pub(crate) fn peek(file: &File) -> Option<(u32, u32)> {
     Some((data as u32, (data / WAITER) as u32))
 }
 
-/// Remove the name: sem_unlink(3). Who has the semaphore open keeps it.
+/// Remove the name: sem_unlink(3). Processes that have the semaphore open keep it.
 pub(super) fn remove(name: &PosixName) -> Result<()> {
     Entry::semaphore(name)?.remove()
 }
@@ -60,7 +60,7 @@ pub(super) fn remove(name: &PosixName) -> Result<()> {
 pub(super) struct Semaphore {
     pub(super) entry: Entry,
     pub(super) object: Object,
-    /// None for one who only inspects: a mapping would make a holder of it.
+    /// None if it is only inspected: a mapping would count as a holder.
     region: Option<Region>,
 }
 
@@ -80,7 +80,7 @@ impl Semaphore {
                 Err(error) if error.kind == ErrorKind::Exists && !create.exclusive => {}
                 Err(error) => return Err(error),
                 Ok(()) => match settled(&entry, Access::Write) {
-                    // Not even its owner may write it: it has been made in vain.
+                    // Not even its owner may write it: it was made in vain.
                     Err(error) if error.kind == ErrorKind::Denied => {
                         let _ = entry.remove();
                         return Err(error);
@@ -123,7 +123,7 @@ impl Semaphore {
         Ok(Semaphore { entry, object, region })
     }
 
-    /// Value and waiters, unless it is only inspected.
+    /// Value and waiters; None if it is only inspected.
     fn data(&self) -> Option<&AtomicU64> {
         self.region.as_ref()?.long(0)
     }
@@ -132,7 +132,7 @@ impl Semaphore {
         self.region.as_ref()?.word(VALUE_AT)
     }
 
-    /// Change value and waiters; whether `change` agreed.
+    /// Change value and waiters. Returns what they were, or None if `change` refused.
     fn update(&self, order: Ordering, change: impl FnMut(u64) -> Option<u64>) -> Option<u64> {
         self.data()?.fetch_update(order, Ordering::Relaxed, change).ok()
     }
@@ -141,17 +141,17 @@ impl Semaphore {
         self.entry.label()
     }
 
-    /// Take one if there is one, as sem_trywait(3). Of a registered waiter,
-    /// `registered` is [`WAITER`].
+    /// Take one if there is one, as sem_trywait(3). `registered` is [`WAITER`] for a
+    /// waiter that counted itself, else 0.
     fn try_take(&self, registered: u64) -> bool {
-        // Acquire: what others did before they gave is seen by who has taken.
-        // Pairs with `give` and with sem_post.
+        // Acquire pairs with the Release of `give` and of sem_post: what others did
+        // before they gave is visible to whoever takes.
         self.update(Ordering::Acquire, |data| (data as u32 > 0).then(|| data.wrapping_sub(registered + 1))).is_some()
     }
 
     /// sem_post(3).
     fn give(&self) -> Result<()> {
-        // Release: pairs with `try_take` and with sem_wait.
+        // Release pairs with the Acquire of `try_take` and of sem_wait.
         match self.update(Ordering::Release, |data| ((data as u32) < LARGEST_POSIX).then(|| data + 1)) {
             Some(before) => {
                 if let Some(word) = self.value_word().filter(|_| before >= WAITER) {
@@ -163,7 +163,7 @@ impl Semaphore {
         }
     }
 
-    /// sem_timedwait(3); `check` is asked once a second whether to go on.
+    /// sem_timedwait(3). `check` says once a second whether to go on.
     fn take(&self, wait: &mut Wait, check: impl Fn() -> Result<()>) -> Result<()> {
         if self.try_take(0) {
             return Ok(());
@@ -176,7 +176,7 @@ impl Semaphore {
             self.update(Ordering::Relaxed, |data| Some(data.wrapping_sub(WAITER)));
             return taken;
         }
-        // What was removed meanwhile may have been made anew, and be another's.
+        // The name may mean a new semaphore by now: then give this one back.
         check().inspect_err(|_| drop(self.give()))
     }
 
@@ -188,12 +188,12 @@ impl Semaphore {
             check()?;
             wait.proceed(self.label(), TOO_LITTLE)?;
             let Some(word) = self.value_word() else { return Err(self.error(ErrorKind::Unexpected)) };
-            // Whatever ended it, we look.
+            // Whatever ended the sleep, look again.
             let _ = sys::futex::wait(word, 0, wait.deadline().at_most(LOOK));
         }
     }
 
-    /// Whether it is still there, under its name and whole.
+    /// Check that it is whole and still has its name.
     fn check_linked(&self) -> Result<()> {
         self.check_memory()?;
         let size = self.object.size_now().map_err(|errno| self.entry.errno(errno))?;
@@ -207,7 +207,7 @@ impl Semaphore {
         if self.region.as_ref().is_some_and(Region::faulted) { Err(self.error(ErrorKind::Unexpected)) } else { Ok(()) }
     }
 
-    /// An error by its kind alone, which is what the guardian reports.
+    /// The error of this kind. The guardian reports nothing but the kind.
     pub(super) fn error(&self, kind: ErrorKind) -> Error {
         let what = match kind {
             ErrorKind::Gone => return Error::errno(self.label(), Errno::EIDRM),
@@ -222,12 +222,12 @@ impl Semaphore {
         self.operate_while(op, wait, || Ok(()))
     }
 
-    /// Perform an operation while `wanted` says so, which is asked once a second.
+    /// Perform an operation. A wait lasts while `wanted` agrees, once a second.
     pub(super) fn operate_while(&self, op: Op, wait: &mut Wait, wanted: impl Fn() -> Result<()>) -> Result<()> {
         if op.change > 0 { self.give() } else { self.take(wait, || wanted().and_then(|()| self.check_linked())) }
     }
 
-    /// The opposite, as far as the value permits, without waiting.
+    /// Perform the opposite of an operation, as far as that needs no wait.
     pub(super) fn undo(&self, op: Op) {
         if op.change > 0 {
             self.try_take(0);
@@ -241,15 +241,15 @@ impl Semaphore {
         Ok(State { value, waiting, waiting_for_zero: None, last_pid: None })
     }
 
-    /// Store the value, and wake all who wait: they look at it. The C library has
-    /// no call for that.
+    /// Store the value, and wake all waiters, who look at it. The C library has no
+    /// call for that.
     pub(super) fn set(&self, value: u32) -> Result<()> {
         if value > LARGEST_POSIX {
             let problem = format!("{value} is more than {LARGEST_POSIX}");
             return Err(Error::new(ErrorKind::Usage, self.label(), problem));
         }
         let upper = u64::MAX << 32;
-        // AcqRel: as a give and as a take.
+        // AcqRel, as it may be a give or a take.
         let before = self.update(Ordering::AcqRel, |data| Some(data & upper | u64::from(value)));
         if let (Some(word), Some(WAITER..)) = (self.value_word(), before) {
             let _ = sys::futex::wake(word, i32::MAX);

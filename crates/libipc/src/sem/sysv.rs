@@ -35,16 +35,16 @@ pub(super) fn remove(address: &SysV) -> Result<()> {
 pub(super) struct Set {
     id: i32,
     address: SysV,
-    /// It was there when it was opened: an identifier is not looked up.
+    /// Whether the set was seen to exist. An identifier is not looked up at first.
     seen: bool,
 }
 
 impl Set {
     /// semget(2). See [`super::Semaphores::open`].
     ///
-    /// A set appears with all its values 0, and is initialised by a single
-    /// semop(2) of its maker, which sets sem_otime and keeps what others have
-    /// given meanwhile. Whoever else would have made it waits for that.
+    /// A set appears with all its values 0. Its maker initialises it with a single
+    /// semop(2), which sets sem_otime and keeps what others have given meanwhile.
+    /// Others that would have made the set wait for that.
     pub(super) fn open(address: &SysV, create: Option<&Create>, wait: &mut Wait) -> Result<Self> {
         let seen = !matches!(address, SysV::Id(_));
         let Some(create) = create else {
@@ -81,7 +81,7 @@ impl Set {
         let given = (0..).zip(values).filter(|&(_, &value)| value > 0);
         let mut ops: Vec<_> = given.map(|(element, &value)| sembuf_of(element, value as c_short, 0)).collect();
         let done = match sys::sem::operate(self.id, &mut ops, None) {
-            // All of them 0, for which no operation has to be made; or too many.
+            // All values are 0, which leaves no operation; or there are too many.
             Err(Errno::EINVAL | Errno::E2BIG) => {
                 let values: Vec<_> = values.iter().map(|&value| value as u16).collect();
                 sys::sem::set_values(self.id, &values).and_then(|()| self.touch())
@@ -98,7 +98,8 @@ impl Set {
         })
     }
 
-    /// Until somebody has operated on the set, which is to have as many as `values`.
+    /// Wait until somebody has operated on the set, which must have as many semaphores
+    /// as there are values.
     fn wait_for_its_maker(&self, values: &[u32], wait: &mut Wait) -> Result<()> {
         let count = values.len();
         let (end, mut backoff) = (Deadline::after(Some(UNINITIALISED)), Backoff::new());
@@ -123,7 +124,7 @@ impl Set {
         }
     }
 
-    /// Set sem_otime and change nothing that anybody could see.
+    /// Set sem_otime, and change nothing that others could see.
     fn touch(&self) -> nix::Result<()> {
         let (up, down) = (sembuf_of(0, 1, 0), sembuf_of(0, -1, NOWAIT));
         loop {
@@ -142,7 +143,8 @@ impl Set {
         KindAddress { kind: Kind::Sem, address: Address::SysV(self.address.clone()) }
     }
 
-    /// SEM_STAT_ANY needs no permission to read; who may operate may have none.
+    /// semctl(2). SEM_STAT_ANY needs no permission to read, which somebody who may
+    /// operate need not have.
     fn stat(&self) -> Result<semid_ds> {
         let any = sys::stat_by_index(self.id, |index| sys::sem::stat(index, libc::SEM_STAT_ANY));
         any.or_else(|_| sys::sem::stat(self.id, libc::IPC_STAT).map(|(_, stat)| stat))
@@ -153,7 +155,7 @@ impl Set {
         Ok(self.stat()?.sem_nsems as usize)
     }
 
-    /// What a call says of an identifier that is no more.
+    /// The error of a call on the identifier; `seen` says whether the set has existed.
     fn failed(&self, errno: Errno, seen: bool) -> Error {
         match errno {
             Errno::EINVAL if seen => Error::errno(&self.address, Errno::EIDRM),
@@ -175,7 +177,7 @@ impl Set {
             let mut calls: Vec<_> = ops.iter().map(|op| sembuf_of(op.element, op.change, flags(op))).collect();
             match sys::sem::operate(self.id, &mut calls, timeout) {
                 Ok(()) => return Ok(()),
-                // A stop and continue.
+                // Interrupted by a stop and continue.
                 Err(Errno::EINTR) => seen = true,
                 Err(Errno::EAGAIN) => return Err(wait.over(&self.address.to_string(), blocked_on(ops))),
                 Err(errno) => return Err(self.refused(ops, undo, errno, seen)),
@@ -240,7 +242,7 @@ impl Set {
         values.map(state).collect()
     }
 
-    /// SETALL also makes the kernel forget what anybody would undo in this set.
+    /// semctl(2), SETALL: the kernel also forgets every undo in this set.
     pub(super) fn set(&self, values: &[u32]) -> Result<()> {
         let count = self.count()?;
         if values.len() != count {
@@ -265,7 +267,7 @@ fn elements(count: usize) -> String {
     if count == 1 { "1 element".to_owned() } else { format!("{count} elements") }
 }
 
-/// What is said of semaphores that make one wait.
+/// Why these operations wait, for messages.
 fn blocked_on(ops: &[Op]) -> &'static str {
     let (takes, zeroes) = (ops.iter().any(|op| op.change < 0), ops.iter().any(|op| op.change == 0));
     match (takes, zeroes) {
@@ -275,7 +277,8 @@ fn blocked_on(ops: &[Op]) -> &'static str {
     }
 }
 
-/// Which limit it was: the kernel's numbers do not tell.
+/// The error of a creation. It finds out which limit was hit, as the kernel's error
+/// number does not say.
 fn not_made(address: &SysV, count: i32, errno: Errno) -> Error {
     let limit = |which| sysctl::semaphores(which).unwrap_or(0);
     let no_room = |problem: String, which| Error::new(ErrorKind::NoRoom, address, problem).hint(Hint::SysctlSem(which));

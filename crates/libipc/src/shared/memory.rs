@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::sys::futex;
 use crate::sys::memory::Region;
 
-/// Words in memory that others share, by their offset.
+/// Words in memory that others share, at offsets in bytes.
 pub(crate) trait Memory {
     fn load(&self, at: usize, order: Ordering) -> u64;
     fn store(&self, at: usize, value: u64, order: Ordering);
@@ -66,7 +66,7 @@ impl Memory for Mapped {
 
     fn sleep(&self, at: usize, expected: u32, timeout: Duration) {
         if let Some(word) = self.0.word(at) {
-            // Whatever ended it, the caller looks again.
+            // Whatever ended the sleep, the caller looks again.
             let _ = futex::wait(word, expected, timeout);
         }
     }

@@ -1,4 +1,4 @@
-//! Words in memory that other processes write: atomics, by their offset, that an
-//! algorithm can also run over loom's.
+//! Words in memory that other processes write: atomics at an offset. The tests run
+//! the same algorithms over loom's atomics.
 
 pub(crate) mod memory;

@@ -6,6 +6,8 @@
 //! | [`write_in_place`] | into the open object | into the attached segment |
 //! | [`Segment::open`], [`Segment::copy_to`] | plain reads | write(2) from the attached memory |
 //! | [`remove`] | unlink(2) | shmctl(2), IPC_RMID |
+//!
+//! [An example](crate#segments-of-shared-memory).
 
 use std::os::fd::BorrowedFd;
 
@@ -26,17 +28,24 @@ mod transfer;
 
 pub use rules::{PutOptions, ReadOptions};
 
-/// Make the input the content of a segment.
+/// Make the input the content of a segment: shm_open(3), shmget(2).
 ///
-/// `announce` is told the identifier of a new System V segment that no key
-/// finds, while signals wait; if it fails, the segment is removed again.
+/// A POSIX segment or a file is replaced, a System V segment is only made. For
+/// `private:`, `announce` is called with the identifier of the new segment, while
+/// signals are deferred; if it fails, the segment is removed again.
 ///
 /// # Errors
-/// [`ErrorKind::Exists`] for a System V key, and with
-/// [`exclusive`](PutOptions::exclusive); [`ErrorKind::Denied`] for another user's
-/// object; [`ErrorKind::Unexpected`] for a ring, a lock or a semaphore;
-/// [`ErrorKind::NoRoom`] names the limit that was hit. Whatever the error, the
-/// object is as it was before.
+/// - [`ErrorKind::Exists`] for a System V key, and with
+///   [`exclusive`](PutOptions::exclusive);
+/// - [`ErrorKind::Denied`] for an object of another user;
+/// - [`ErrorKind::Unexpected`] for a ring, a lock or a semaphore;
+/// - [`ErrorKind::NoRoom`] for a limit, which the text names, and for an input that is
+///   longer than [`size`](PutOptions::size);
+/// - [`ErrorKind::Failure`] if the input cannot be read;
+/// - [`ErrorKind::Usage`] for a mode that marks unfinished System V segments.
+///
+/// Whatever the error, the object is as it was before.
+#[doc(alias = "shmget")]
 pub fn put(
     address: &Address,
     input: &Input<'_>,
@@ -50,13 +59,15 @@ pub fn put(
     }
 }
 
-/// Write the input into an existing segment from `offset`, in bytes, on. Its size
-/// stays.
+/// Write the input into an existing segment, whose size stays, from `offset` on, in
+/// bytes: mmap(2), shmat(2). `foreign` permits a segment of another user.
 ///
 /// # Errors
-/// [`ErrorKind::NoRoom`] before a byte is written if the input is longer;
-/// [`ErrorKind::Gone`] if the segment is removed, replaced or truncated meanwhile;
-/// those of [`put`].
+/// - [`ErrorKind::Missing`]; [`ErrorKind::Busy`] while the segment is being filled;
+/// - [`ErrorKind::NoRoom`] if the input is too long: then no byte was written;
+/// - [`ErrorKind::Failure`] if the offset is past the end;
+/// - [`ErrorKind::Gone`] if the segment is removed, replaced or truncated meanwhile;
+/// - [`ErrorKind::Denied`] and [`ErrorKind::Unexpected`] as of [`put`].
 pub fn write_in_place(
     address: &Address,
     input: &Input<'_>,
@@ -70,12 +81,14 @@ pub fn write_in_place(
     }
 }
 
-/// Remove a segment. A process that has it open or attached keeps it.
+/// Remove a segment: shm_unlink(3), shmctl(2). A process that has it open or attached
+/// keeps it.
 ///
 /// # Errors
 /// [`ErrorKind::Missing`], [`ErrorKind::Denied`]; [`ErrorKind::Unexpected`] if it is
 /// a ring, a lock or a semaphore.
 #[doc(alias = "shm_unlink")]
+#[doc(alias = "shmctl")]
 pub fn remove(address: &Address) -> Result<()> {
     match address {
         Address::SysV(sysv) => sysv::remove(sysv),
@@ -98,11 +111,14 @@ enum Inner {
 }
 
 impl Segment {
-    /// Open a segment for reading.
+    /// Open a segment for reading: shm_open(3), shmat(2).
     ///
     /// # Errors
-    /// [`ErrorKind::Missing`], [`ErrorKind::Busy`] while it is being filled; with
-    /// [`ReadOptions::wait`] [`ErrorKind::TimedOut`] instead of both.
+    /// - [`ErrorKind::Missing`], and [`ErrorKind::Busy`] while it is being filled;
+    ///   with [`ReadOptions::wait`] both are waited out, to [`ErrorKind::TimedOut`];
+    /// - [`ErrorKind::Denied`];
+    /// - [`ErrorKind::Unexpected`] if a dead process left it half filled, or the name
+    ///   is that of a directory, a FIFO or a link.
     #[doc(alias = "shm_open")]
     #[doc(alias = "shmat")]
     pub fn open(address: &Address, options: &ReadOptions, wait: &mut Wait) -> Result<Self> {
@@ -147,12 +163,14 @@ impl Segment {
         }
     }
 
-    /// Write at most `length` bytes from `offset` on to `out`; with `zero_copy`
-    /// into a pipe by reference, so that it changes when the segment does.
+    /// Write at most `length` bytes of the segment, from `offset` on, to `out`. A pipe
+    /// is enlarged. With `zero_copy` it gets the pages themselves, splice(2) and
+    /// vmsplice(2): bytes that were not read from it yet change with the segment.
     ///
     /// # Errors
-    /// [`ErrorKind::Gone`] if the segment was truncated meanwhile; an offset
-    /// past the end is [`ErrorKind::Failure`].
+    /// [`ErrorKind::Gone`] if the segment was truncated meanwhile;
+    /// [`ErrorKind::Failure`] for an offset past the end, and if `out` cannot be
+    /// written.
     pub fn copy_to(
         &self,
         out: BorrowedFd<'_>,
@@ -174,7 +192,7 @@ impl Segment {
     /// Remove the segment if its name still means this one.
     ///
     /// # Errors
-    /// [`ErrorKind::Gone`] if it does not.
+    /// [`ErrorKind::Gone`] if it does not, [`ErrorKind::Denied`].
     pub fn remove_if_same(&self) -> Result<()> {
         match &self.0 {
             Inner::Object(object) => object.0.remove_if_same(&object.1),

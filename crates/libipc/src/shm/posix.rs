@@ -23,7 +23,7 @@ use crate::sys;
 pub(super) fn put(entry: &Entry, input: &Input<'_>, options: &PutOptions, control: &mut Control<'_>) -> Result<()> {
     check_name(entry)?;
     let check = |old: &Object| check_target(entry, old, options.foreign);
-    // Refuse before the input is taken, which may be long, and again after.
+    // Refuse before the input is read, which may take long, and check again after.
     if entry.stat()?.is_some() {
         if options.exclusive {
             return Err(entry.errno(Errno::EEXIST));
@@ -72,11 +72,11 @@ fn fill(
 ) -> Result<()> {
     let file = draft.file();
     let failed = |errno| {
-        // What was written counts as used: give it back before looking.
+        // What was written counts as used: free it before the free space is read.
         let _ = ftruncate(file, 0);
         entry.errno(errno)
     };
-    // Reserved first: a sparse object would kill the program that touches it.
+    // Reserve first: a sparse object would kill a program that touches it.
     let reserved = size.map(|size| reserve(file.as_fd(), 0, size, true)).transpose().map_err(failed)?;
     copy(input.fd(), file, size.unwrap_or(u64::MAX), control).map_err(|error| error.explain(input.label(), failed))?;
     if let Some(size) = size {
@@ -108,7 +108,7 @@ pub(super) fn write_in_place(
         true => Ok(()),
         false => Err(Error::new(ErrorKind::Gone, entry.label(), format!("was replaced or removed {when}"))),
     };
-    // The input may have taken long.
+    // Reading the input may have taken long.
     check_name("before anything was written")?;
     if length > 0 {
         reserve(object.file().as_fd(), offset, length, false).map_err(failed)?;
@@ -118,8 +118,8 @@ pub(super) fn write_in_place(
         let from = spool.as_ref().map_or(input.fd(), |spool| spool.as_fd());
         let written = copy_in(&region, offset, length, from, spool.is_some(), control).map_err(|error| {
             error.explain(input.label(), |errno| match errno {
-                // Without a truncation, memory that is not there is a file
-                // system that is full and could reserve nothing.
+                // If nothing was truncated, the file system is full and could not
+                // reserve.
                 Errno::EFAULT => was_truncated(entry, &object, "written").err().unwrap_or(failed(Errno::ENOSPC)),
                 errno => failed(errno),
             })
@@ -158,7 +158,7 @@ pub(super) fn copy_to(
     let transfer = if zero_copy { splice_to_pipe } else { copy };
     let done = transfer(object.file().as_fd(), out, length, control)
         .map_err(|error| error.explain(entry.label(), |errno| Error::io(OUTPUT, errno)))?;
-    // Truncated within its last page it reads as zeroes: the size tells.
+    // An object that was truncated within its last page reads as zeroes.
     was_truncated(entry, object, "read")?;
     if done < length {
         return Err(Error::new(ErrorKind::Gone, entry.label(), "was truncated for a moment while it was read"));

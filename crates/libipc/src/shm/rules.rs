@@ -16,7 +16,7 @@ pub struct PutOptions {
     /// Permission bits before the umask; [`Mode::PRIVATE`], or those of the
     /// object that is replaced, if left out.
     pub mode: Option<Mode>,
-    /// Replace what belongs to another user, too.
+    /// Replace an object of another user, too.
     pub foreign: bool,
 }
 
@@ -29,8 +29,8 @@ pub struct ReadOptions {
     pub wait: bool,
 }
 
-/// Refuse what belongs to another user, root's callers included: who planted
-/// it may read what is written.
+/// Refuse an object of another user, also for root: whoever planted it may read what
+/// is written.
 pub(super) fn check_owner(label: &str, owner: u32, foreign: bool) -> Result<()> {
     if foreign || owner == geteuid().as_raw() {
         return Ok(());
@@ -47,7 +47,7 @@ pub(super) fn room(label: &str, size: u64, offset: u64) -> Result<u64> {
     })
 }
 
-/// The input does not fit: nothing has been changed.
+/// The error of an input that does not fit. Nothing was changed.
 pub(super) fn too_long(label: &str, room: u64) -> Error {
     Error::new(ErrorKind::NoRoom, label, format!("the input is longer than the {room} bytes it has room for"))
 }

@@ -39,6 +39,9 @@ pub fn find(key: Key) -> Option<i32> {
 
 /// Remove a segment: shmctl(2), IPC_RMID. It lives on until the last process
 /// has detached it.
+///
+/// # Errors
+/// [`ErrorKind::Missing`], [`ErrorKind::Denied`].
 #[doc(alias = "shmctl")]
 pub fn remove(address: &SysV) -> Result<()> {
     let id = address.resolve(|key| sys::shm::get(key, 0, 0))?;
@@ -76,8 +79,8 @@ impl Stat {
         let since = UNIX_EPOCH + Duration::from_secs(u64::try_from(self.raw.shm_ctime).unwrap_or(0));
         // A clock that was set back tells no age.
         let old = SystemTime::now().duration_since(since).map_or(true, |age| age > DEAD_AFTER);
-        // A live filler is attached but for the instant before NEW ends, so that
-        // a maker in another PID namespace, number 0, need not be asked for.
+        // A live filler is attached, except for the instant before NEW ends. So a
+        // maker in another PID namespace, number 0, need not be looked up.
         let gone = life::ended_since(maker, since) || (mode == 0 && maker == 0);
         if old && !attached && gone { State::Abandoned } else { State::BeingFilled }
     }
@@ -98,9 +101,9 @@ enum State {
     Whole,
     BeingFilled,
     Abandoned,
-    /// Of the mode that a new one has for an instant, but attached and left
-    /// again: of a filler that was killed just then, or whole and of a program
-    /// that chose that mode. Nobody can tell, so it is neither read nor removed.
+    /// It has the mode of a new segment, and was attached and detached again: its
+    /// filler was killed just then, or a program chose that mode for a whole one.
+    /// Nobody can tell, so it is neither read nor removed.
     Doubtful,
 }
 
@@ -128,7 +131,7 @@ pub(super) fn put(
         return Err(Error::new(ErrorKind::Usage, address, what));
     }
     refuse_short_life(address)?;
-    // Refused before the input is taken, which may be long, and looked at again.
+    // Refuse before the input is read, which may take long, and check again after.
     abandoned(address, key)?;
     let mut spool = None;
     let size = match (options.size, input.length()) {
@@ -146,7 +149,7 @@ pub(super) fn put(
     }
     let signals = Deferred::new()?;
     if let Some(dead) = abandoned(address, key)? {
-        // By identifier: whoever was faster has made one with another.
+        // By identifier: whoever was faster has made a segment with another one.
         match sys::shm::remove(dead) {
             Ok(()) | Err(Errno::EINVAL | Errno::EIDRM) => {}
             Err(errno) => return Err(Error::errno(address, errno)),
@@ -158,11 +161,11 @@ pub(super) fn put(
     let done = fill(address, id, size, input, spool.as_ref().map(AsFd::as_fd), options, &mut control)
         .and_then(|region| {
             let shadow = sys::process::Shadow::new();
-            // Still attached: mode 0 with nobody attached is the mark of the dead.
+            // Still attached: mode 0 with nobody attached marks a dead filler.
             let published = publish(address, id, mode);
-            // The last to detach what this toolkit has filled is another process
-            // than its creator, however that ends: so it is known from what a
-            // program left behind that died. Without a child it is not.
+            // The shadow detaches last. So the last to detach is not the creator,
+            // which tells this segment from one that a dead program left behind.
+            // Without a child it cannot be told.
             drop(region);
             drop(shadow);
             published
@@ -174,7 +177,7 @@ pub(super) fn put(
     done
 }
 
-/// With kernel.shm_rmid_forced the segment would go as soon as we detach it.
+/// Refuse where kernel.shm_rmid_forced is set: the segment would go when we detach it.
 fn refuse_short_life(address: &SysV) -> Result<()> {
     let forced = sysctl::setting("kernel.shm_rmid_forced").is_some_and(|value| value == "1");
     if forced {
@@ -192,8 +195,8 @@ fn largest() -> u64 {
     sysctl::number("kernel.shmmax").unwrap_or(u64::MAX).min(all)
 }
 
-/// The identifier of what a dead maker of ours left under the key; None if the
-/// key is free; anything else is in the way.
+/// The identifier of a segment that a dead maker of this toolkit left under the key;
+/// None if the key is free. Any other segment is [`ErrorKind::Exists`].
 fn abandoned(address: &SysV, key: i32) -> Result<Option<i32>> {
     if key == libc::IPC_PRIVATE {
         return Ok(None);
@@ -319,7 +322,7 @@ pub(super) fn write_in_place(
         Ok(stat) if !stat.is_removed() => Ok(()),
         _ => Err(Error::new(ErrorKind::Gone, address, format!("was removed {when}"))),
     };
-    // The input may have taken long.
+    // Reading the input may have taken long.
     check_removed("before anything was written")?;
     let from = spool.as_ref().map_or(input.fd(), |spool| spool.as_fd());
     let written = copy_in(&region, offset, length, from, spool.is_some(), control)
@@ -331,7 +334,7 @@ pub(super) fn write_in_place(
     check_removed("while it was written")
 }
 
-/// Find the segment, see that it is whole and that `check` agrees, attach it.
+/// Find the segment, check that it is whole and that `check` agrees, and attach it.
 fn attach(address: &SysV, read_only: bool, check: impl Fn(&Stat) -> Result<()>) -> Result<(Stat, Region)> {
     let id = address.resolve(|key| sys::shm::get(key, 0, 0))?;
     let stat = Stat::of(id).map_err(|errno| Error::stale(address, errno))?;
@@ -356,8 +359,8 @@ fn attach(address: &SysV, read_only: bool, check: impl Fn(&Stat) -> Result<()>) 
     }
 }
 
-/// Attach a segment whose owner, creator and mode pass the check, to be written;
-/// its identifier and size too.
+/// Attach a segment for writing if its owner, its creator and its mode pass the check.
+/// Returns its identifier and size too.
 ///
 /// # Errors
 /// [`ErrorKind::Unexpected`] if it was made in another PID namespace.
@@ -404,8 +407,8 @@ impl Attached {
         &self.address
     }
 
-    /// Remove the segment, if that has not been done yet: while it is attached
-    /// the kernel would accept a second time.
+    /// Remove the segment if nobody has done so yet: while it is attached, the kernel
+    /// accepts a second removal.
     pub(super) fn remove(&self) -> Result<()> {
         let gone = |errno| match errno {
             Errno::EINVAL | Errno::EIDRM | Errno::ENOENT => Error::errno(&self.address, Errno::EIDRM),

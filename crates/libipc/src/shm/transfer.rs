@@ -13,9 +13,9 @@ use crate::sys::memory::Region;
 /// copy of gigabytes keeps a small resident set.
 const WINDOW: usize = 256 * 1024;
 
-/// read(2) from `from` into the region at `offset`, at most `length` bytes;
-/// the number that was moved. A spool is emptied on the way, so that its
-/// content is not held twice.
+/// Read at most `length` bytes from `from` into the region at `offset`: read(2).
+/// Returns how many. A spool is emptied on the way, so that its content is not held
+/// twice.
 ///
 /// # Errors
 /// [`CopyError::Write`] with EFAULT where the memory is gone.
@@ -27,7 +27,7 @@ pub(super) fn copy_in(
     spooled: bool,
     control: &mut Control<'_>,
 ) -> CopyResult<u64> {
-    // What was spooled has been counted then.
+    // Spooled bytes were counted when they were spooled.
     let mut silent = Control { progress: None, signals: control.signals };
     let control = if spooled { &mut silent } else { control };
     let failed = |errno| if errno == Errno::EFAULT { CopyError::Write(errno) } else { CopyError::Read(errno) };
@@ -41,7 +41,8 @@ pub(super) fn copy_in(
     })
 }
 
-/// write(2), or with `zero_copy` vmsplice(2), from the region at `offset`.
+/// Write `length` bytes of the region from `offset` on: write(2), or with `zero_copy`
+/// vmsplice(2).
 pub(super) fn copy_out(
     region: &Region,
     offset: u64,
@@ -57,8 +58,7 @@ pub(super) fn copy_out(
     })
 }
 
-/// Call `step(control, position, wanted)` until all has been moved or it moves
-/// nothing.
+/// Call `step(control, position, wanted)` until all bytes are moved, or it moves none.
 fn in_steps(
     region: &Region,
     offset: u64,

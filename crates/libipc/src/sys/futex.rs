@@ -19,7 +19,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Duration) -> nix::R
     Errno::result(waited).map(drop)
 }
 
-/// FUTEX_WAKE: wake at most so many; how many were.
+/// FUTEX_WAKE: wake at most `most` sleepers. Returns how many.
 pub(crate) fn wake(word: &AtomicU32, most: i32) -> nix::Result<usize> {
     let none = ptr::null::<libc::timespec>();
     // SAFETY: the kernel takes the address of the word as a name alone.

@@ -1,5 +1,5 @@
-//! A guard against SIGBUS: a mapped object that another process truncates is
-//! read as zeroes, and says afterwards that it has faulted.
+//! A guard against SIGBUS: a mapped object that another process truncates reads as
+//! zeroes, and its guard says afterwards that it has faulted.
 //!
 //! The handler puts an anonymous page where the lost one was, so that the
 //! instruction can go on. It does so only within guarded mappings, and passes any
@@ -32,7 +32,7 @@ static PAGE: AtomicUsize = AtomicUsize::new(0);
 /// How many mappings are guarded. Held while the action is changed.
 static GUARDED: Mutex<usize> = Mutex::new(0);
 
-/// The action before ours: null before the first guard, else for ever valid.
+/// The action before ours: null before the first guard, and never freed after.
 static BEFORE: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
 
 /// All slots.
@@ -88,7 +88,7 @@ fn install() -> nix::Result<()> {
         // SAFETY: both structures are valid, and the handler makes system calls
         // alone that are safe at any moment.
         Errno::result(unsafe { libc::sigaction(libc::SIGBUS, &raw const action, &raw mut before) })?;
-        // The one before that is kept: a handler may be looking at it.
+        // The earlier one is never freed: a handler may be looking at it.
         BEFORE.store(Box::leak(Box::new(before)), Ordering::Release);
     }
     *guarded += 1;
@@ -142,8 +142,8 @@ extern "C" fn on_bus(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
 /// Replace the page at this address, if it is in a guarded mapping.
 fn replace(at: usize) -> bool {
     for slot in slots() {
-        // `len` is stored last and cleared first by `guard` in this same thread
-        // or before this memory could be reached: Acquire pairs with its Release.
+        // Acquire pairs with the Release of `guard`, which stores `len` last, and
+        // before this memory can be touched. The drop of a guard clears it first.
         let len = slot.len.load(Ordering::Acquire);
         let base = slot.base.load(Ordering::Relaxed);
         if at.wrapping_sub(base) >= len {
@@ -162,7 +162,7 @@ fn replace(at: usize) -> bool {
     false
 }
 
-/// A mapping that is guarded until this is dropped, which must be before it is
+/// The guard of a mapping, until it is dropped. That must be before the mapping is
 /// unmapped.
 pub(super) struct Guard(&'static Slot);
 

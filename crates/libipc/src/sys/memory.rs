@@ -1,8 +1,8 @@
-//! Memory that other processes write: reached through the kernel alone.
+//! Memory that other processes write, reached through the kernel.
 //!
-//! read(2) and write(2) move the bytes, and answer EFAULT where a load would
-//! raise SIGBUS. No slice of it is ever made; no instruction of ours touches it
-//! but through the atomic words of a mapping that is [`Region::guarded`].
+//! read(2) and write(2) move the bytes, and return EFAULT where a load would raise
+//! SIGBUS. No slice of the memory is ever made. Our own instructions touch it only in
+//! a mapping that is [`Region::guarded`]: atomic words, and [`Region::write_at`].
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd};
@@ -19,7 +19,8 @@ pub(crate) fn map(fd: impl AsFd, len: usize) -> nix::Result<Region> {
     map_as(fd, len, libc::PROT_READ | libc::PROT_WRITE)
 }
 
-/// mmap(2) of a whole file, shared, to be read alone. A store through a word of it would be a fault.
+/// mmap(2) of a whole file, shared, for reading only. A store through one of its words
+/// would be a fault.
 pub(crate) fn map_read_only(fd: impl AsFd, len: usize) -> nix::Result<Region> {
     map_as(fd, len, libc::PROT_READ)
 }
@@ -63,14 +64,14 @@ impl Region {
         Ok(self)
     }
 
-    /// Have the mapping outlive this value, or not: the kernel looks through it
-    /// for what a thread holds at its end.
+    /// Whether the mapping outlives this value: at the end of a thread the kernel looks
+    /// through it for mutexes that the thread holds.
     pub(super) fn keep(&self, keep: bool) {
         self.kept.set(keep);
     }
 
-    /// Whether memory of a guarded region was found to be gone. Asked after
-    /// loads, before what they gave is used.
+    /// Whether memory of a guarded region was found to be gone. To be asked after
+    /// loads, before their values are used.
     pub(crate) fn faulted(&self) -> bool {
         self.guard.as_ref().is_some_and(Guard::faulted)
     }
@@ -120,7 +121,7 @@ impl Region {
         Ok(n.cast_unsigned())
     }
 
-    /// Copy bytes of our own into a guarded region, cut to it.
+    /// Copy bytes of our own into a guarded region, as many as it has room for.
     pub(crate) fn write_at(&self, at: usize, bytes: &[u8]) {
         let (into, len) = self.range(at, if self.guard.is_some() { bytes.len() } else { 0 });
         // SAFETY: `range` keeps to this mapping, of which no reference exists, so
@@ -138,8 +139,8 @@ impl Region {
         Ok(n.cast_unsigned())
     }
 
-    /// Drop this process's page table entries of a part that it has done with:
-    /// a copy of gigabytes keeps a small resident set. The content stays.
+    /// Drop this process's page table entries of a part that it is done with: a copy
+    /// of gigabytes keeps a small resident set. The content stays.
     pub(crate) fn forget_pages(&self, at: usize, len: usize) {
         let (from, len) = self.range(at, len);
         // SAFETY: for a shared mapping MADV_DONTNEED forgets the entries alone

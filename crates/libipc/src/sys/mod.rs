@@ -36,11 +36,12 @@ pub(crate) fn timespec(duration: std::time::Duration) -> nix::libc::timespec {
     }
 }
 
-/// SHM_STAT_ANY and its like, which need no permission, take an index into the
-/// kernel's table and tell which identifier they found there. The index is the
-/// low bits of the identifier, 15 of them, or 24 with ipcmni_extend.
+/// The status of an object by its identifier, with SHM_STAT_ANY or its like, which need
+/// no permission. They take an index into the kernel's table, and return the identifier
+/// that they found there. The index is the low 15 bits of the identifier, or 24 with
+/// ipcmni_extend.
 ///
-/// EINVAL if the identifier is no more, or the kernel is before 4.17.
+/// EINVAL if the identifier no longer exists, or the kernel is before 4.17.
 pub(crate) fn stat_by_index<T>(id: i32, stat: impl Fn(i32) -> nix::Result<(i32, T)>) -> nix::Result<T> {
     for bits in [15, 24] {
         match stat(id & ((1 << bits) - 1)) {

@@ -43,7 +43,7 @@ pub(crate) struct Buffer {
 const LONG: usize = size_of::<c_long>();
 
 impl Buffer {
-    /// Room for a text of so many bytes.
+    /// A buffer for a text of up to `room` bytes.
     pub(crate) fn new(room: usize) -> Self {
         Buffer { longs: vec![0; 1 + room.div_ceil(LONG)], text: 0 }
     }
@@ -80,7 +80,7 @@ impl Buffer {
         Errno::result(unsafe { libc::msgsnd(id, self.longs.as_ptr().cast(), self.text, flags) }).map(drop)
     }
 
-    /// msgrcv(2): `kind` is its third argument, a type or what `flags` make of it.
+    /// msgrcv(2). `kind` is its fourth argument, a type or what `flags` make of it.
     pub(crate) fn receive(&mut self, id: i32, kind: c_long, flags: c_int) -> nix::Result<()> {
         let room = self.room();
         // SAFETY: the buffer has space for a type and `room` bytes.

@@ -1,5 +1,5 @@
-//! pidfd_open(2), a process by descriptor, whose number cannot be reused;
-//! fork(2), clone(2) and waitpid(2); a child that outlives us by an instant.
+//! Processes: pidfd_open(2), a process by a descriptor, whose number cannot be reused;
+//! fork(2), clone(2) and waitpid(2).
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
@@ -20,12 +20,13 @@ pub(crate) fn open(pid: i32) -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// Whether the process has ended, waiting for that so long; a zombie has.
+/// Whether the process has ended, after waiting for that for at most `wait`. A zombie
+/// has ended.
 pub(crate) fn has_ended(process: impl AsFd, wait: PollTimeout) -> nix::Result<bool> {
     Ok(poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], wait)? > 0)
 }
 
-/// Whether the process has ended; a zombie has. ESRCH if there is none.
+/// Whether the process has ended. A zombie has ended. ESRCH if there is none.
 pub(crate) fn ended(pid: i32) -> nix::Result<bool> {
     has_ended(open(pid)?, PollTimeout::ZERO)
 }
@@ -34,7 +35,7 @@ pub(crate) fn ended(pid: i32) -> nix::Result<bool> {
 /// twice. This process must have one thread.
 ///
 /// # Errors
-/// Of fork(2): EAGAIN, ENOMEM. ECHILD if somebody has killed it half way.
+/// Those of fork(2): EAGAIN, ENOMEM. ECHILD if somebody killed the first child.
 pub(crate) fn double_fork(work: impl FnOnce()) -> nix::Result<()> {
     // SAFETY: with one thread the child is a whole copy of its parent.
     let child = match unsafe { fork() }? {
@@ -65,8 +66,8 @@ pub(crate) fn double_fork(work: impl FnOnce()) -> nix::Result<()> {
     }
 }
 
-/// A child that has what this process has attached, and ends when it is dropped
-/// or we die, whichever comes first.
+/// A child that keeps attached what this process has attached. It ends when this is
+/// dropped or this process dies, whichever comes first.
 #[derive(Debug)]
 pub(crate) struct Shadow {
     child: Pid,
@@ -105,10 +106,10 @@ impl Drop for Shadow {
     }
 }
 
-/// A child that shares our memory, while we stand still until it has become
-/// another program or has ended: clone(2) as posix_spawn(3) uses it, several
-/// times as fast as fork(2). `work` runs in the child, and returns only if the
-/// program could not be run; its value is then ours to have.
+/// Run `work` in a child that shares our memory: clone(2) as posix_spawn(3) uses it,
+/// several times as fast as fork(2). This thread stands still until the child has
+/// become another program or has ended. `work` returns only if it could not execute
+/// the program; its value is returned then.
 pub(crate) fn vfork<T>(stack: usize, work: impl FnOnce() -> T) -> nix::Result<(Pid, Option<T>)> {
     let mut failed = None;
     let mut work = Some(work);
@@ -131,8 +132,8 @@ pub(crate) fn vfork<T>(stack: usize, work: impl FnOnce() -> T) -> nix::Result<(P
     Ok((pid?, failed))
 }
 
-/// waitpid(2) for a child's end: its status, or None while it goes on. nix has
-/// no value for a death by a real-time signal.
+/// The status of a child that has ended, or None while it runs: waitpid(2). nix has no
+/// value for a death by a real-time signal.
 pub(crate) fn wait(pid: Pid, flags: i32) -> nix::Result<Option<i32>> {
     let mut status = 0;
     // SAFETY: `status` is valid to be written.

@@ -11,7 +11,7 @@ use nix::libc::{self, c_int, clockid_t, pthread_mutex_t, timespec};
 
 use super::memory::Region;
 
-/// Its size in bytes; it is aligned as a pointer is.
+/// The size of a mutex in bytes. It is aligned as a pointer is.
 pub(crate) const SIZE: usize = size_of::<pthread_mutex_t>();
 /// Where glibc keeps the kind of a mutex: struct_mutex.h, after lock, count,
 /// owner and, with 64 bits, users.
@@ -54,9 +54,9 @@ impl Region {
 }
 
 impl Mutex<'_> {
-    /// Lock it, waiting at most for `step` of the monotonic clock: ETIMEDOUT.
-    /// EOWNERDEAD is a lock that is held, too. A step of zero tries once, as
-    /// pthread_mutex_trylock of glibc 2.36 takes, and keeps, what is not
+    /// Lock the mutex, waiting at most for `step` of the monotonic clock: ETIMEDOUT.
+    /// With EOWNERDEAD the mutex is held too. A step of zero tries once: not by
+    /// pthread_mutex_trylock, as that of glibc 2.36 takes and keeps a mutex that is not
     /// recoverable.
     pub(crate) fn lock(&self, step: Duration) -> Result<(), Errno> {
         let until = after(step);
@@ -66,20 +66,20 @@ impl Mutex<'_> {
         self.held(unsafe { pthread_mutex_clocklock(self.at.as_ptr(), libc::CLOCK_MONOTONIC, &raw const until) })
     }
 
-    /// While it is held the mapping stays: at the end of this thread the kernel
-    /// marks it as left by a dead owner, and finds it there.
+    /// Keep the mapping while the mutex is held: at the end of this thread the kernel
+    /// marks the mutex there as left by a dead owner.
     fn held(&self, errno: c_int) -> Result<(), Errno> {
         self.region.keep(matches!(errno, 0 | libc::EOWNERDEAD));
         answer(errno)
     }
 
-    /// After EOWNERDEAD: what it protects is sound again.
+    /// Say that the protected data is sound again, after EOWNERDEAD.
     pub(crate) fn consistent(&self) -> Result<(), Errno> {
         // SAFETY: as in `lock`.
         answer(unsafe { libc::pthread_mutex_consistent(self.at.as_ptr()) })
     }
 
-    /// Give it up.
+    /// Unlock the mutex.
     pub(crate) fn unlock(&self) -> Result<(), Errno> {
         // SAFETY: as in `lock`.
         let unlocked = answer(unsafe { libc::pthread_mutex_unlock(self.at.as_ptr()) });
@@ -88,12 +88,12 @@ impl Mutex<'_> {
     }
 }
 
-/// These functions return the error's number.
+/// The result of these functions, which return the number of the error.
 fn answer(errno: c_int) -> Result<(), Errno> {
     if errno == 0 { Ok(()) } else { Err(Errno::from_raw(errno)) }
 }
 
-/// The monotonic clock, so much later.
+/// The time of the monotonic clock, `step` from now.
 fn after(step: Duration) -> timespec {
     let mut now = MaybeUninit::<timespec>::zeroed();
     // SAFETY: `now` is valid to be written.

@@ -1,5 +1,5 @@
-//! sigaction(2) without handlers of ours: whether a signal is ignored, and an
-//! action that is given back.
+//! sigaction(2) without handlers of ours: whether a signal is ignored, and an action
+//! that is restored.
 
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -39,8 +39,8 @@ pub(crate) fn raise(signal: c_int) {
     let _ = unsafe { libc::raise(signal) };
 }
 
-/// The default action of a signal, until this is dropped: then the one that was
-/// there before, a handler of the process's too.
+/// The default action of a signal, until this is dropped. Then the earlier action comes
+/// back, also a handler of the process.
 pub(crate) struct Default {
     signal: c_int,
     before: libc::sigaction,

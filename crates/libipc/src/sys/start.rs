@@ -40,17 +40,16 @@ pub unsafe fn arguments(argc: c_int, argv: *const *const c_char) -> Vec<OsString
     (0..usize::try_from(argc).unwrap_or(0)).map(argument).collect()
 }
 
-/// Signals whose disposition is changed while a tool runs, each with its bit in
-/// [`state`] if it was ignored; the bits below stand for the standard
+/// Signals whose disposition changes while a tool runs. Each has a bit in [`state`],
+/// which is set if the signal was ignored. The lower bits stand for the standard
 /// descriptors that were closed.
 pub(crate) const CHANGED: [(c_int, u8); 3] = [(libc::SIGXFSZ, 8), (libc::SIGBUS, 16), (libc::SIGCHLD, 32)];
 
 // Written once, before there are threads, and read after: Relaxed is enough.
 static STATE: AtomicU8 = AtomicU8::new(0);
 
-/// See how the process was started. A standard descriptor that was closed
-/// becomes one of /dev/null: another file must not get its number, and what is
-/// meant for the descriptor.
+/// Record how the process was started. A standard descriptor that was closed is opened
+/// on /dev/null: else another file would get its number, and the output meant for it.
 pub(crate) fn look() {
     let mut state = 0;
     for fd in 0..=2 {

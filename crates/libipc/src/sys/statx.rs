@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use nix::errno::Errno;
 use nix::libc::{self, c_int};
 
-/// statx(2) of a name in a directory. With AT_STATX_DONT_SYNC, so that a file
-/// on a server that does not answer keeps nobody waiting.
+/// statx(2) of a name in a directory. AT_STATX_DONT_SYNC keeps it from waiting for a
+/// file server that does not answer.
 pub(crate) fn statx(dir: impl AsFd, name: &CStr, flags: c_int, mask: u32) -> nix::Result<libc::statx> {
     let mut stat = MaybeUninit::<libc::statx>::zeroed();
     let (dir, flags) = (dir.as_fd().as_raw_fd(), flags | libc::AT_STATX_DONT_SYNC);

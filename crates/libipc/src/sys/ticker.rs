@@ -24,7 +24,8 @@ pub(crate) struct Timer {
 }
 
 impl Timer {
-    /// The handler does nothing, and without SA_RESTART no call is restarted.
+    /// Make a timer for this thread, and set a handler that does nothing. Without
+    /// SA_RESTART no call is restarted after it.
     pub(crate) fn new() -> nix::Result<Self> {
         // SAFETY: the structure is plain integers and pointers, for which
         // zeroes are valid: no flags, an empty mask.

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 pub struct Key(pub(super) i32);
 
 impl Key {
-    /// From a number; None for 0.
+    /// The key with this number; None for 0.
     pub fn new(key: i32) -> Option<Self> {
         (key != 0).then_some(Key(key))
     }
@@ -38,7 +38,8 @@ impl Default for Proj {
 }
 
 impl Proj {
-    /// A number from 1 to 255, or one character that is no digit.
+    /// Read a number from 1 to 255, or one character that is no digit; None for
+    /// anything else.
     pub fn parse(text: &OsStr) -> Option<Self> {
         match text.as_bytes() {
             [byte] if !byte.is_ascii_digit() => Some(Proj(*byte)),
@@ -50,7 +51,7 @@ impl Proj {
         }
     }
 
-    /// The number.
+    /// The number, 1 to 255.
     pub fn get(self) -> u8 {
         self.0
     }

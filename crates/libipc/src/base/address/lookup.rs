@@ -13,8 +13,8 @@ use crate::base::mode::Mode;
 use crate::base::text::printable;
 
 impl Key {
-    /// The key of ftok(3): 16 bits of the inode's number, 8 of the device's and
-    /// `proj`. It is not unique: two files may give one key.
+    /// The key that ftok(3) makes of a file: 16 bits of its inode number, 8 of its
+    /// device number, and `proj`. Two files may have the same key.
     ///
     /// # Errors
     /// Those of stat(2) on the file: [`Missing`](crate::ErrorKind::Missing),
@@ -27,7 +27,7 @@ impl Key {
     }
 }
 
-/// What the kernel can be asked for.
+/// What the kernel finds a System V object by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lookup {
     Id(i32),
@@ -35,7 +35,7 @@ pub(crate) enum Lookup {
 }
 
 impl SysV {
-    /// The key or identifier; the file of `ftok:` is looked at now.
+    /// The key or identifier. The file of `ftok:` is looked up now.
     pub(crate) fn lookup(&self) -> Result<Lookup> {
         Ok(match self {
             SysV::Key(key) => Lookup::Key(*key),
@@ -51,8 +51,8 @@ impl SysV {
         })
     }
 
-    /// The identifier, for which `get` is msgget, semget or shmget with a size
-    /// or count of 0 and no flags.
+    /// The identifier of an object that exists. `get` is msgget, semget or shmget
+    /// with a size or count of 0 and no flags.
     pub(crate) fn resolve(&self, get: impl FnOnce(i32) -> nix::Result<i32>) -> Result<i32> {
         match self.lookup()? {
             Lookup::Id(id) => Ok(id),
@@ -60,9 +60,9 @@ impl SysV {
         }
     }
 
-    /// The identifier, and whether the object is new: it is made if it is absent,
-    /// or in any case if it must be. `get` is msgget, semget or shmget with a key
-    /// and flags; `not_made` translates the numbers of a creation.
+    /// The identifier, and whether the object is new. An absent object is made; with
+    /// `exclusive`, one that exists is an error. `get` is msgget, semget or shmget
+    /// with a key and flags. `not_made` translates the error numbers of a creation.
     pub(crate) fn find_or_create(
         &self,
         exclusive: bool,
@@ -84,7 +84,7 @@ impl SysV {
         };
         let find = !exclusive && key != libc::IPC_PRIVATE;
         loop {
-            // Looked for first, as it mostly exists, and the umask takes time.
+            // Look first: mostly the object exists, and reading the umask takes time.
             if find {
                 match get(key, 0) {
                     Ok(id) => return Ok((id, false)),

@@ -1,4 +1,4 @@
-//! How users name an object: one grammar for every tool, in ipcutils(7).
+//! How users name an object: one grammar for all kinds, described in ipcutils(7).
 //!
 //! | written | is | of |
 //! | --- | --- | --- |

@@ -1,5 +1,5 @@
-//! Reading and checking addresses: exact about numbers, and helpful about what is
-//! none. POSIX names have one rule for every kind.
+//! Reading and checking addresses: strict about numbers, and with a proposal where
+//! something is no address.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -11,10 +11,11 @@ use crate::base::error::{Error, ErrorKind, Hint, Result, Spelling};
 use crate::base::text::printable;
 
 impl PosixName {
-    /// Check the one rule for names of every kind.
+    /// Read the name of a POSIX object of any kind: one slash, then 1 to 255 bytes
+    /// without a slash or NUL, and neither `.` nor `..`.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] with the reason.
+    /// [`ErrorKind::Usage`], with the reason.
     pub fn parse(text: &OsStr) -> Result<Self> {
         let refuse = |why: &str| Err(Error::new(ErrorKind::Usage, printable(text), why));
         match text.as_bytes().strip_prefix(b"/") {
@@ -38,7 +39,7 @@ impl PosixName {
     /// Check that the name is short enough for a semaphore: sem_overview(7).
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`].
+    /// [`ErrorKind::Usage`] if it is not.
     pub fn check_semaphore(&self) -> Result<()> {
         if self.leaf().len() > Self::LONGEST_SEMAPHORE {
             let problem = "a semaphore's name has at most 251 bytes after the slash";
@@ -52,7 +53,7 @@ impl Address {
     /// Read an address of any kind.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`], with the reason, for whatever is none.
+    /// [`ErrorKind::Usage`], with the reason, for anything else.
     pub fn parse(text: &OsStr) -> Result<Self> {
         let bytes = text.as_bytes();
         let refuse = |problem: &str| Error::new(ErrorKind::Usage, printable(text), problem);
@@ -111,7 +112,7 @@ impl Address {
         }
     }
 
-    /// The name of an object that is a file: of a ring or a lock.
+    /// The name of an object that is a file, as rings and locks are.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] for another address.
@@ -123,7 +124,7 @@ impl Address {
     }
 }
 
-/// Words that are to be read as an address.
+/// As [`Address::parse`].
 impl std::str::FromStr for Address {
     type Err = Error;
 
@@ -133,7 +134,7 @@ impl std::str::FromStr for Address {
 }
 
 impl Kind {
-    /// See that an object of this kind can have this address.
+    /// Check that an object of this kind can have this address.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`], with the forms that it can have.
@@ -147,7 +148,7 @@ impl Kind {
         }
     }
 
-    /// What [`Kind::check`] says of an address that it refuses.
+    /// The error of [`Kind::check`] for an address that it refuses.
     pub(crate) fn refuse(self, address: &Address) -> Error {
         let problem = match address {
             Address::SysV(_) => format!("no {} is a System V object", self.noun()),
@@ -159,14 +160,14 @@ impl Kind {
     /// Read an address of this kind, without the kind in front.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`], with the reason, and with addresses that this kind
-    /// can have for a hint.
+    /// [`ErrorKind::Usage`], with the reason. The hint proposes only addresses that
+    /// this kind can have.
     pub fn parse(self, text: &OsStr) -> Result<Address> {
         let address = Address::parse(text).map_err(|error| Error { hint: self.fitting(error.hint), ..error })?;
         self.check(&address).map(|()| address)
     }
 
-    /// Of what is proposed, what an object of this kind can have.
+    /// The hint without the addresses that no object of this kind can have.
     fn fitting(self, hint: Option<Box<Hint>>) -> Option<Box<Hint>> {
         let fits = |spelling: &Spelling| {
             let form = Address::parse(OsStr::new(&spelling.address)).map(|address| address.form());
@@ -192,7 +193,7 @@ impl KindAddress {
     /// Put the kind in front of the address.
     ///
     /// # Errors
-    /// As of [`Kind::check`].
+    /// Those of [`Kind::check`].
     pub fn new(kind: Kind, address: Address) -> Result<Self> {
         kind.check(&address)?;
         Ok(KindAddress { kind, address })
@@ -220,7 +221,7 @@ impl KindAddress {
                 Hint::Say(all) => Hint::Say(all.into_iter().map(|spelling| spelling.of(kind)).collect()),
                 other => other,
             });
-            // What is said of the address is said of the whole.
+            // The error is about the whole text, the kind included.
             Error { object: printable(text), hint: hint.map(Box::new), ..error }
         };
         let address = kind.parse(OsStr::from_bytes(&bytes[colon + 1..])).map_err(with_kind)?;
@@ -242,8 +243,8 @@ fn key(text: &OsStr, digits: &[u8]) -> Result<SysV> {
     }
 }
 
-/// Decimal, 0x hexadecimal or 0 octal, with a minus sign if `signed`; no plus
-/// sign, no white space, nothing after it.
+/// Read a number: decimal, 0x hexadecimal or 0 octal, with a minus sign if `signed`.
+/// A plus sign, white space and anything after the number are refused.
 fn number(bytes: &[u8], signed: bool) -> Option<i64> {
     let text = std::str::from_utf8(bytes).ok()?;
     let (negative, digits) = match text.strip_prefix('-') {
@@ -288,7 +289,7 @@ mod tests {
         Address::SysV(SysV::Key(Key::new(number).unwrap()))
     }
 
-    /// What is proposed instead.
+    /// The addresses that the hint proposes.
     fn proposals(error: Error) -> Vec<String> {
         match error.hint.as_deref() {
             Some(Hint::Say(all)) => all.iter().map(|spelling| spelling.address.clone()).collect(),

@@ -9,7 +9,7 @@ use super::key::{Key, Proj};
 use super::name::PosixName;
 use crate::base::text::printable;
 
-/// What an object is named by, its kind being known from elsewhere.
+/// The address of an object whose kind is known from elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// A name in a directory.
@@ -58,10 +58,10 @@ pub enum Form {
 }
 
 impl Form {
-    /// All of them, in the order in which they are told.
+    /// All forms, in the order in which messages list them.
     pub const ALL: [Form; 6] = [Form::Posix, Form::Key, Form::Id, Form::Ftok, Form::Private, Form::File];
 
-    /// How it is written.
+    /// The form as users write it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Form::Posix => "/name",
@@ -74,15 +74,15 @@ impl Form {
     }
 }
 
-/// The kinds of object, as they stand in front of an address where the tool
-/// does not say.
+/// The kinds of object. The word for a kind stands in front of an address where the
+/// kind is not known otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Shared memory.
     Shm,
-    /// A ring of ours, in shared memory.
+    /// A ring of this toolkit, in shared memory.
     Ring,
-    /// A lock of ours, in shared memory.
+    /// A lock of this toolkit, in shared memory.
     Lock,
     /// A message queue.
     Mq,
@@ -91,7 +91,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds, in the order of lists.
     pub const ALL: [Kind; 5] = [Kind::Shm, Kind::Ring, Kind::Lock, Kind::Mq, Kind::Sem];
 
     /// The word in front of the address.
@@ -105,7 +105,7 @@ impl Kind {
         }
     }
 
-    /// What it is called in a sentence.
+    /// The noun for messages.
     pub const fn noun(self) -> &'static str {
         match self {
             Kind::Shm => "segment",
@@ -116,12 +116,13 @@ impl Kind {
         }
     }
 
-    /// The kind of a word.
+    /// The kind with this word.
     pub fn from_bytes(word: &[u8]) -> Option<Self> {
         Kind::ALL.into_iter().find(|kind| kind.as_str().as_bytes() == word)
     }
 
-    /// The table of who takes which form of address: the only one.
+    /// Whether an object of this kind can have an address of this form. No other
+    /// table says so.
     pub const fn accepts(self, form: Form) -> bool {
         match form {
             Form::Posix => true,
@@ -137,7 +138,7 @@ impl Kind {
 }
 
 impl Address {
-    /// Its form.
+    /// The form of this address.
     pub const fn form(&self) -> Form {
         match self {
             Address::Name(Name::Posix(_)) => Form::Posix,
@@ -214,7 +215,7 @@ pub struct KindAddress {
 }
 
 impl KindAddress {
-    /// The kind.
+    /// The kind in front.
     pub fn kind(&self) -> Kind {
         self.kind
     }

@@ -23,24 +23,25 @@ use crate::fs::entry::Access;
 use crate::fs::watch::Watcher;
 use crate::shared::memory::Memory;
 
-/// A reader that has a slot.
+/// A reader of a ring, which has a slot. Dropping it without [`Reader::leave`] counts
+/// as a death: a writer that waits for room frees the slot.
 #[derive(Debug)]
 pub struct Reader {
     pub(super) handle: Handle,
     pub(super) options: ReadOptions,
     slot: usize,
-    /// What we stored in it, with the generation of the stream.
+    /// What we stored in the slot, with the generation of the stream.
     who: Owner,
     pub(super) position: u64,
-    /// Of that stream.
+    /// Whether the writer of that stream overwrites.
     pub(super) overwrite: bool,
-    /// Bytes of our own: records, and what may be written over meanwhile.
+    /// For records, and for bytes that may be overwritten meanwhile.
     pub(super) buffer: Vec<u8>,
-    /// In the middle of a record whose beginning we do not have.
+    /// Whether the position is in a record whose beginning we do not have.
     pub(super) skipping: bool,
-    /// What was written last is a record without its end.
+    /// Whether the last record that was written has no end.
     pub(super) unended: bool,
-    /// Bytes that were lost, and that nobody was told of yet.
+    /// How many bytes were lost and not reported yet.
     pub(super) lost: u64,
 }
 
@@ -61,8 +62,8 @@ fn wait_for_ring(address: &Address, wait: &mut Wait) -> Result<Handle> {
             }
         }
         match &mut watcher {
-            // Looked for once more before the first sleep: it may have appeared
-            // before the watch began.
+            // Look once more before the first sleep: it may have appeared before the
+            // watch began.
             None => watcher = Some(Watcher::new(entry(address).ok())),
             Some(watcher) => watcher.wait(&wait.deadline()),
         }
@@ -71,16 +72,15 @@ fn wait_for_ring(address: &Address, wait: &mut Wait) -> Result<Handle> {
 
 /// What a reader has to do next.
 enum Next {
-    /// Pass on whole records of so many bytes.
+    /// Pass on the whole records in this many bytes.
     Bytes(u64),
-    /// Pass all of so many bytes on: they are a part of a record that does not fit
-    /// into the ring.
+    /// Pass on this many bytes, a part of a record that does not fit into the ring.
     Part(u64),
-    /// Pass all of so many bytes on: the stream has ended within a record.
+    /// Pass on this many bytes: the stream has ended within a record.
     Last(u64),
-    /// The end of the stream; whether it was marked.
+    /// End with the stream, whose end was marked or not.
     End(bool),
-    /// Go on with another stream.
+    /// Go on with this stream.
     Stream(Stream),
 }
 
@@ -88,9 +88,14 @@ impl Reader {
     /// Open the ring and take a slot.
     ///
     /// # Errors
-    /// [`ErrorKind::Missing`]; [`ErrorKind::NoRoom`] if all slots are taken by
-    /// live readers and names; [`ErrorKind::Busy`] if the name is being read as;
-    /// [`ErrorKind::Failure`] if there is no such position (any more).
+    /// - [`ErrorKind::Missing`], or [`ErrorKind::Busy`] and [`ErrorKind::TimedOut`]
+    ///   with [`ReadOptions::wait`];
+    /// - [`ErrorKind::Denied`]: a reader needs write permission too, for its slot;
+    /// - [`ErrorKind::NoRoom`] if live readers and names have all the slots;
+    /// - [`ErrorKind::Busy`] if another reader uses the name;
+    /// - [`ErrorKind::Failure`] if there is no such position, or no longer;
+    /// - [`ErrorKind::Unexpected`] if it is no ring, or corrupt;
+    /// - [`ErrorKind::Usage`] for a name that no reader can have.
     pub fn open(address: &Address, options: &ReadOptions, wait: &mut Wait) -> Result<Self> {
         let name = options.name.as_deref();
         name.map_or(Ok(()), |name| check_name(address, name))?;
@@ -103,8 +108,8 @@ impl Reader {
                 && let Some((slot, who)) = slots.find(name)?
             {
                 slots.lock_name(slot, name)?;
-                // No stream begins before all of the last was read: whatever
-                // it has not read is of this one.
+                // No stream begins before all of the last was read: what this name has
+                // not read is of the present one.
                 let who = who.in_generation(stream.generation);
                 ring.memory.store(owner(slot), who.encode(), Release);
                 return Ok((slot, who, ring.memory.load(position(slot), Relaxed), stream, false));
@@ -126,7 +131,7 @@ impl Reader {
             }
             Ok((slot, who, joined, stream, true))
         })?;
-        // Who waits for readers has one more.
+        // A writer may wait for readers.
         ring.notify(READ);
         let mut reader = Reader {
             handle,
@@ -157,13 +162,16 @@ impl Reader {
         Ok(before(last, ring.intact()) || byte != [end])
     }
 
-    /// Copy what is written to the ring to `out`, until the stream ends or as
-    /// much has been copied as was asked for. What was written to `out` is
-    /// committed, and not read again. `lost` is told how many bytes a writer
-    /// that overwrites has taken away.
+    /// Copy the stream to `out`: write(2). It ends with the stream, or after
+    /// [`ReadOptions::count`]. What was written to `out` is not read again. `lost` is
+    /// called with the number of bytes that a writer has overwritten unread.
     ///
     /// # Errors
-    /// [`ErrorKind::PeerDied`] after the last byte of a writer that died.
+    /// - [`ErrorKind::PeerDied`] after the last byte of a writer that died;
+    /// - [`ErrorKind::Busy`] and [`ErrorKind::TimedOut`] if nothing comes;
+    /// - [`ErrorKind::Gone`] if the ring is removed, replaced or truncated;
+    /// - [`ErrorKind::Unexpected`] if it is corrupt;
+    /// - [`ErrorKind::Failure`] if `out` cannot be written.
     pub fn copy_to(&mut self, out: BorrowedFd<'_>, wait: &mut Wait, lost: &mut dyn FnMut(u64)) -> Result<()> {
         copy::enlarge_pipe(out);
         let mut left = self.options.count.unwrap_or(u64::MAX);
@@ -202,15 +210,16 @@ impl Reader {
         Ok(())
     }
 
-    /// Read the next stream, whose first record is none of the last one's.
+    /// Go on with the next stream. A last record without an end is ended first.
     fn go_on(&mut self, stream: Stream, out: BorrowedFd<'_>) -> Result<()> {
         self.who = self.who.in_generation(stream.generation);
         self.overwrite = stream.overwrite;
         self.skipping = false;
         let ring = &self.handle.ring;
-        // Release: the position that we have, for `slowest` and `all_read`.
+        // Release pairs with the Acquire of `owner`, in `slowest` and `all_read`: our
+        // position.
         ring.memory.store(owner(self.slot), self.who.encode(), Release);
-        // Its writer may wait for that to begin yet another.
+        // Its writer may wait for this, to begin yet another stream.
         ring.notify(READ);
         if let (true, Some(end)) = (std::mem::take(&mut self.unended), self.options.end) {
             write(out, &[end])?;
@@ -218,7 +227,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Give the slot back. A name keeps it.
+    /// Give the slot back. A name keeps its slot.
     pub fn leave(self) {
         if let Owner::Anonymous(_) = self.who {
             self.handle.ring.leave(self.slot, self.position);
@@ -266,7 +275,7 @@ impl Reader {
         if self.options.follow || stream.many || self.handle.is_held(lock::WRITER)? {
             return Ok(None);
         }
-        // It may have stored its last words just before it let go.
+        // The writer may have stored its last words just before it unlocked.
         match ring.available(seen, generation).map_err(corrupt)? {
             Available::Nothing => {
                 // The writer may have gone because the ring was removed.
@@ -279,8 +288,8 @@ impl Reader {
         }
     }
 
-    /// Whether the writer waits, and none is slower than we are: for room for a
-    /// record, while we wait for the rest of another, it would wait for ever.
+    /// Whether the writer waits, and no reader is slower than we are. It may wait for
+    /// room for a record, while we wait for the rest of another: neither would end.
     fn is_waited_for(&self, head: u64) -> std::result::Result<bool, Corrupt> {
         let ring = &self.handle.ring;
         let waits = ring.memory.load32(READ + WAITING, Relaxed) != 0;
@@ -292,7 +301,7 @@ impl Reader {
         self.handle.ring.consume(self.slot, self.position);
     }
 
-    /// write(2) straight out of the ring, which nobody writes over.
+    /// write(2) straight out of the ring, where nobody overwrites what is unread.
     fn copy_directly(&mut self, out: BorrowedFd<'_>, there: u64) -> Result<u64> {
         let (at, len) = self.handle.piece(self.position, there.min(STEP as u64));
         let region = &self.handle.ring.memory.0;

@@ -1,5 +1,5 @@
-//! What a reader passes on by a buffer of its own: whole records, and what may
-//! be written over meanwhile.
+//! What a reader passes on through a buffer of its own: whole records, and bytes that
+//! may be overwritten meanwhile.
 
 use std::os::fd::BorrowedFd;
 
@@ -12,8 +12,8 @@ use crate::fs::copy::STEP;
 const LONGEST: usize = 64 << 20;
 
 impl Reader {
-    /// Copy out of the ring and write what is intact of the bytes that are
-    /// `there`, with `whole` whole records alone; how many are left.
+    /// Copy the bytes that are `there` out of the ring, and write the intact ones; with
+    /// `whole`, whole records only. Returns how many bytes are left.
     pub(super) fn copy_through(&mut self, out: BorrowedFd<'_>, there: u64, whole: bool, left: &mut u64) -> Result<u64> {
         let end = self.position.wrapping_add(there);
         let mut most = STEP;
@@ -28,8 +28,8 @@ impl Reader {
             }
             let (begin, len) = (self.position, there.min(most as u64) as usize);
             self.read_ahead(len)?;
-            // What was written over meanwhile, and the rest of a record that we
-            // do not have, are behind us now.
+            // Leave behind what was overwritten meanwhile, and the rest of a record
+            // whose beginning we do not have.
             self.jump();
             self.skip(begin);
             let done = (self.position.wrapping_sub(begin)).min(len as u64) as usize;
@@ -86,7 +86,7 @@ impl Reader {
         (cut, records)
     }
 
-    /// Go on behind what was written over.
+    /// Go on behind what was overwritten.
     fn jump(&mut self) {
         if !self.overwrite {
             return;
@@ -100,8 +100,8 @@ impl Reader {
         }
     }
 
-    /// In the middle of a record, go on to the next one, if the buffer, which was
-    /// filled from `begin` on, has it.
+    /// Skip the rest of a record whose beginning we do not have, as far as the buffer
+    /// goes, which was filled from the position `begin` on.
     fn skip(&mut self, begin: u64) {
         let (true, Some(end)) = (self.skipping, self.options.end) else { return };
         let from = self.position.wrapping_sub(begin).min(self.buffer.len() as u64) as usize;

@@ -1,5 +1,5 @@
-//! The same as in the models beside, a step of the protocol each, and every
-//! interleaving of it without a bound: one writer and one reader.
+//! Single steps of the protocol, with one writer and one reader, in every interleaving
+//! without a bound. The models beside run the whole protocol, with a bound.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -45,7 +45,7 @@ fn expect(ring: &Ring<View>, at: u64) {
     assert_eq!(cell(&ring.memory.shared, at).load(Ordering::Relaxed), at, "a byte that is not the stream's");
 }
 
-/// Who finds a byte finds the right one, and the writer writes over none that is
+/// A byte that a reader finds is the right one, and the writer overwrites none that is
 /// still to be read.
 #[test]
 fn k10_every_byte_is_the_streams() {
@@ -114,7 +114,7 @@ fn k18_no_wake_up_of_a_writer_is_missed() {
     check(writer, reader);
 }
 
-/// A reader that joins a full ring is not sent to what is written over.
+/// A reader that joins a full ring is not sent to bytes that are overwritten.
 #[test]
 fn k13_a_late_reader_is_waited_for_or_comes_later() {
     let mut builder = Builder::new();

@@ -1,9 +1,9 @@
-//! The algorithm under loom: every interleaving of a writer and readers, and
-//! every value that a load may give, of the very code that ships.
+//! The very code that ships under loom: every interleaving of a writer and readers,
+//! and every value that a load may give.
 //!
-//! A sleep has no timeout here, so that a wake-up that is missed is a deadlock.
-//! A thread that is killed unwinds at one of its operations; as when a process
-//! dies, its lock is let go, and sleeps end to look at that.
+//! A sleep has no timeout here, so that a missed wake-up is a deadlock. A thread that
+//! is killed unwinds at one of its operations. As after the death of a process, its
+//! lock is released, and sleepers wake to notice that.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -38,7 +38,7 @@ pub(super) struct Shared {
 /// The memory as one thread sees it.
 pub(super) struct View {
     pub(super) shared: Arc<Shared>,
-    /// It is killed after so many operations.
+    /// The number of operations after which the thread is killed.
     left: std::cell::Cell<usize>,
 }
 
@@ -146,8 +146,8 @@ fn is_dead(shared: &Shared, who: usize) -> bool {
     shared.dead[who].load(Ordering::Acquire)
 }
 
-/// Write up to `total` bytes and mark the end. False if it is left without a
-/// reader and without room.
+/// Write up to `total` bytes and mark the end. False if there is no room, and no
+/// reader that will make some.
 fn write(ring: &Ring<View>, total: u64) -> bool {
     let shared = &ring.memory.shared;
     let mut place = ring.writer_position().unwrap();
@@ -193,8 +193,8 @@ fn write(ring: &Ring<View>, total: u64) -> bool {
     true
 }
 
-/// Read until the end, from wherever one could join: how many bytes; each is
-/// what it must be.
+/// Read until the end, and check each byte. Returns the positions of the first and the
+/// end.
 fn read(ring: &Ring<View>, slot: usize, follow: bool) -> (u64, u64) {
     let shared = &ring.memory.shared;
     let from = ring.join(slot, Owner::Anonymous(1), None, false);
@@ -232,8 +232,8 @@ fn read(ring: &Ring<View>, slot: usize, follow: bool) -> (u64, u64) {
     (from, at)
 }
 
-/// Run a thread's part; false if it was killed. It owns nothing of loom's, as
-/// no other thread may run while one unwinds.
+/// Run a thread's part; false if it was killed. It owns nothing of loom, as no other
+/// thread may run while one unwinds.
 fn mortal(work: impl FnOnce()) -> bool {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(()) => true,
@@ -242,7 +242,7 @@ fn mortal(work: impl FnOnce()) -> bool {
     }
 }
 
-/// The kernel lets a dead one's lock go.
+/// Release the lock of a dead thread, as the kernel would.
 fn bury(shared: &Shared, who: usize) {
     let guard = shared.lock();
     shared.dead[who].store(true, Ordering::Release);
@@ -262,8 +262,8 @@ fn builder(short: Option<usize>, long: Option<usize>) -> Builder {
     builder
 }
 
-/// One writer and `readers` readers; nothing is lost from where each joined, and
-/// whoever joined in time gets everything.
+/// One writer and `readers` readers. Each reader loses nothing from where it joined,
+/// and gets everything if it joined in time.
 fn all_read(builder: &Builder, readers: usize, capacity: u64, total: u64) {
     builder.check(move || {
         let shared = shared_of(readers, capacity);
@@ -286,7 +286,7 @@ fn k10_k11_one_writer_and_one_reader() {
     all_read(&builder(Some(2), Some(3)), 1, CAPACITY, 3);
 }
 
-/// A byte a time. Without a bound this is too much; [`complete`] has its parts.
+/// One byte at a time. Without a bound this is too much; `exhaustive` has its parts.
 #[test]
 fn k10_a_ring_of_one_byte() {
     all_read(&builder(Some(3), Some(5)), 1, 1, 2);
@@ -331,8 +331,8 @@ fn k1_a_writer_killed_at_any_step() {
     }
 }
 
-/// The writer is killed and nobody goes on: the reader gets what was committed
-/// and is told.
+/// The writer is killed and nobody goes on: the reader gets what was committed, and
+/// notices.
 #[test]
 fn k12_a_reader_of_a_killed_writer_gets_what_was_committed() {
     let builder = builder(Some(1), Some(3));
@@ -379,7 +379,7 @@ fn k2_a_reader_killed_at_any_step() {
             if reader.join().unwrap() {
                 assert!(wrote);
             }
-            // What nobody has read fits, and is all there.
+            // What nobody has read fits the ring, and is all there.
             let ring = ring(&shared, usize::MAX);
             let head = ring.writer_position().unwrap().head;
             assert!(ring.oldest().wrapping_sub(FIRST) <= head.wrapping_sub(FIRST));

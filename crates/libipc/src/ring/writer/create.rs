@@ -21,7 +21,7 @@ use crate::fs::space::reserve;
 use crate::shared::memory::Memory;
 use crate::sys::memory;
 
-/// Make a ring, whose writer we are from the moment that it has a name.
+/// Make a ring. We are its writer from the moment that it has a name.
 pub(super) fn create(address: &Address, options: &WriteOptions) -> Result<Handle> {
     let entry = entry(address)?;
     check_name(&entry)?;
@@ -31,21 +31,21 @@ pub(super) fn create(address: &Address, options: &WriteOptions) -> Result<Handle
     let size = capacity.checked_add(HEADER as u64).ok_or_else(|| failed(Errno::EFBIG))?;
     let draft = Draft::new(&entry, mode)?;
     let make = || {
-        // Reserved: memory that cannot be had must not be missed later.
+        // Reserve: memory that is missing must be noticed now.
         if !reserve(draft.file().as_fd(), 0, size, true)? {
             nix::unistd::ftruncate(draft.file(), i64::try_from(size).map_err(|_| Errno::EFBIG)?)?;
         }
         let errno = |error| errno_of(&error);
         draft.file().write_all_at(&new_header(capacity, stream), 0).map_err(errno)?;
         try_lock(draft.file(), if many { LockMode::Shared } else { LockMode::Exclusive }, lock::WRITER)?;
-        // What we cannot map nobody is to find.
+        // A ring that we cannot map must not get a name.
         memory::map(draft.file(), usize::try_from(size).map_err(|_| Errno::EFBIG)?)?;
         Object::of(draft.file().try_clone().map_err(errno)?)
     };
     let object = match make() {
         Ok(object) => object,
         Err(errno) => {
-            // What was reserved counts as used: give it back before looking.
+            // What was reserved counts as used: free it before the free space is read.
             let _ = nix::unistd::ftruncate(draft.file(), 0);
             draft.abandon();
             return Err(failed(errno));
@@ -59,8 +59,8 @@ pub(super) fn create(address: &Address, options: &WriteOptions) -> Result<Handle
     Handle::of(entry, object, Access::Write)
 }
 
-/// Whether every reader has read the stream up to `head`. Names that are away
-/// and have move on to the next stream.
+/// Whether every reader has read the stream up to `head`. A name that is away, and has
+/// read all of it, moves on to the next stream.
 pub(super) fn all_read(handle: &Handle, head: u64, last: u32, next: u32) -> Result<bool> {
     let ring = &handle.ring;
     let mut all = true;
@@ -69,7 +69,7 @@ pub(super) fn all_read(handle: &Handle, head: u64, last: u32, next: u32) -> Resu
         if who == Owner::Free {
             continue;
         }
-        // Acquire: it has done with what it read, from `consume`.
+        // Acquire pairs with the Release of `consume`: it is done with what it read.
         let read = || ring.memory.load(position(slot), Acquire) == head;
         match Slots(handle).sweep(slot)? {
             // It lives, and goes on to the next stream or leaves by itself.
@@ -86,8 +86,7 @@ pub(super) fn all_read(handle: &Handle, head: u64, last: u32, next: u32) -> Resu
     Ok(all)
 }
 
-/// For a message: the reader that is waited for, and how to do without it where it
-/// is away.
+/// For a message: which reader the writer waits for, and a hint if that one is away.
 pub(super) fn slowest_reader(handle: &Handle, head: u64) -> (&'static str, Option<Hint>) {
     let Ok(slowest) = handle.ring.slowest(head) else { return ("", None) };
     let Some(slot) = slowest.slot else { return (", and it has no reader", None) };

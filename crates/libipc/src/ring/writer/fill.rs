@@ -15,12 +15,19 @@ use crate::fs::copy::STEP;
 use crate::fs::input::Input;
 use crate::sys::ticker::Timer;
 
-/// Bytes that are announced at most while there is no input.
+/// How many bytes are announced at most while there is no input.
 const AHEAD: u64 = 4096;
 
 impl Writer {
-    /// Copy the input into the ring until its end. What one read(2) gave is
+    /// Copy the input into the ring until its end: read(2). What one call reads is
     /// committed at once.
+    ///
+    /// # Errors
+    /// - [`Busy`](crate::ErrorKind::Busy) and [`TimedOut`](crate::ErrorKind::TimedOut)
+    ///   if the ring stays full;
+    /// - [`Gone`](crate::ErrorKind::Gone) if it is removed, replaced or truncated;
+    /// - [`Unexpected`](crate::ErrorKind::Unexpected) if it is corrupt;
+    /// - [`Failure`](crate::ErrorKind::Failure) if the input cannot be read.
     pub fn copy_from(&mut self, input: &Input<'_>, wait: &mut Wait) -> Result<()> {
         let fd = input.fd();
         // Readers are at work on one part while we fill another.
@@ -42,7 +49,7 @@ impl Writer {
             }
             let (at, len) = self.handle.piece(self.at.head, room);
             match self.handle.ring.memory.0.fill(fd, at, len) {
-                // What was announced for it is not touched.
+                // Nothing was written into the announced room.
                 Ok(0) => {
                     self.at = self.handle.ring.commit(self.at, 0);
                     return Ok(());
@@ -56,10 +63,11 @@ impl Writer {
         }
     }
 
-    /// Room for input that is not there yet, so that read(2) itself waits for it,
-    /// which is quicker than poll(2) and read(2); the ticker ends that wait each
-    /// second. Little room, as what is announced is lost to readers that come
-    /// meanwhile; none where it would be lost to those that are there.
+    /// Announce room for input that is not there yet, so that read(2) itself waits for
+    /// it: quicker than poll(2) and read(2). The ticker ends that wait each second.
+    ///
+    /// The room is small, as readers that join meanwhile lose what is announced. In a
+    /// stream that overwrites there is none, as the present readers would lose it.
     fn room_ahead(&self, ticker: &mut Option<Timer>) -> Result<u64> {
         if self.stream.overwrite {
             return Ok(0);
@@ -75,7 +83,11 @@ impl Writer {
         self.handle.ring.announce(self.at, want, 1, false).map_err(|corrupt| self.handle.corrupt(corrupt))
     }
 
-    /// Wait until there is input, or its end, while the ring is there.
+    /// Wait until there is input at `fd`, or its end: poll(2).
+    ///
+    /// # Errors
+    /// [`Gone`](crate::ErrorKind::Gone) if the ring is removed, replaced or truncated,
+    /// [`Unexpected`](crate::ErrorKind::Unexpected) if it is corrupt.
     pub fn wait_for_input(&self, fd: BorrowedFd<'_>) -> Result<()> {
         while !polled(fd, poll_timeout(LONGEST_SLEEP)) {
             self.check_while_idle()?;
@@ -94,8 +106,7 @@ fn polled(fd: BorrowedFd<'_>, timeout: PollTimeout) -> bool {
     !matches!(poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], timeout), Ok(0) | Err(Errno::EINTR))
 }
 
-/// Whether the input is at its end, as far as that can be told without taking
-/// anything from it.
+/// Whether the input is known to be at its end, without taking anything from it.
 fn at_end(fd: BorrowedFd<'_>) -> bool {
     match lseek(fd, 0, Whence::SeekCur) {
         Ok(at) => pread(fd, &mut [0], at) == Ok(0),

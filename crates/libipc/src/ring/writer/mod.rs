@@ -19,8 +19,8 @@ use crate::fs::byte_lock::LockMode;
 use crate::fs::entry::{Access, RACES};
 use crate::shared::memory::Memory;
 
-/// The writer of a ring, or one of many. Dropping it without [`Writer::end`] is
-/// what a death is.
+/// The writer of a ring, or one of many. Dropping it without [`Writer::end`] counts as
+/// a death.
 #[derive(Debug)]
 pub struct Writer {
     pub(super) handle: Handle,
@@ -32,9 +32,12 @@ impl Writer {
     /// Open the ring, or make it, and become its writer; begin a stream.
     ///
     /// # Errors
-    /// [`ErrorKind::Busy`] and [`ErrorKind::TimedOut`] while there is another
-    /// writer, or readers have not read the last stream; [`ErrorKind::PeerDied`]
-    /// if that has no end.
+    /// - [`ErrorKind::Busy`] and [`ErrorKind::TimedOut`] while there is another
+    ///   writer, or readers have not read the last stream;
+    /// - [`ErrorKind::PeerDied`] if the last stream has no end, with
+    ///   [`OnUnfinished::Refuse`];
+    /// - [`ErrorKind::Denied`]; [`ErrorKind::NoRoom`] for a new ring;
+    /// - [`ErrorKind::Unexpected`] if it is no ring, or corrupt.
     pub fn open(address: &Address, options: &WriteOptions, wait: &mut Wait) -> Result<Self> {
         for _ in 0..RACES {
             match Handle::open(address, Access::Write) {
@@ -60,7 +63,7 @@ impl Writer {
         if options.many {
             lock_append(&handle, wait)?;
         }
-        // No earlier: another of many writers may have begun a stream meanwhile.
+        // Read only now: another of many writers may have begun a stream meanwhile.
         let (stream, at) = (handle.stream()?, handle.writer_position()?);
         let mut writer = Writer { handle, stream, at };
         let entered = writer.enter(options, wait);
@@ -68,12 +71,12 @@ impl Writer {
         entered.map(|()| writer)
     }
 
-    /// Decide what becomes of the stream that is there.
+    /// Decide what becomes of the present stream.
     fn enter(&mut self, options: &WriteOptions, wait: &mut Wait) -> Result<()> {
         self.handle.check()?;
         let now = self.stream;
-        // One that died with nothing committed has left nothing that would be
-        // missed: a try of --readers may be repeated.
+        // A writer that died before it committed anything has left nothing: one that
+        // waited in vain for readers may try again.
         let untouched = !now.many && !options.many && now.overwrite == options.overwrite && self.position() == 0;
         let joins =
             !now.ended && options.on_unfinished == OnUnfinished::Refuse && (now.many && options.many || untouched);
@@ -104,7 +107,7 @@ impl Writer {
         self.begin_stream(now, wait)
     }
 
-    /// Begin the next stream once the last was read.
+    /// Begin the next stream once all of the last was read.
     fn begin_stream(&mut self, last: Stream, wait: &mut Wait) -> Result<()> {
         let (handle, head, stream) = (&self.handle, self.at.head, self.stream);
         let blocked_on = || {
@@ -126,17 +129,21 @@ impl Writer {
         Ok(())
     }
 
-    /// How many bytes of the stream were committed.
+    /// How many bytes of the stream were committed, as of this writer's last turn.
     pub fn position(&self) -> u64 {
         self.at.head.wrapping_sub(self.handle.ring.memory.load(START, Relaxed))
     }
 
-    /// The most that one record can have.
+    /// The capacity of the ring in bytes, and so the longest record.
     pub fn capacity(&self) -> u64 {
         self.handle.ring.capacity
     }
 
-    /// Wait until so many readers are there.
+    /// Wait until there are `count` readers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`], [`ErrorKind::TimedOut`]; [`ErrorKind::Gone`] if the ring is
+    /// removed, replaced or truncated; [`ErrorKind::Unexpected`] if it is corrupt.
     pub fn wait_for_readers(&self, count: usize, wait: &mut Wait) -> Result<()> {
         let handle = &self.handle;
         wait_until(
@@ -155,11 +162,15 @@ impl Writer {
         )
     }
 
-    /// Append whole records, which end with the byte `end`, but perhaps the last:
-    /// each is there for readers entirely or not at all.
+    /// Append whole records, each of which ends with the byte `end`; the last may lack
+    /// it. Readers see all of a record, or nothing of it.
     ///
     /// # Errors
-    /// [`ErrorKind::NoRoom`] for a record longer than the ring.
+    /// - [`ErrorKind::NoRoom`] for a record longer than the ring;
+    /// - [`ErrorKind::Busy`] and [`ErrorKind::TimedOut`] if the ring stays full;
+    /// - [`ErrorKind::Gone`] if the ring is removed, replaced or truncated, or the
+    ///   stream of many writers was ended;
+    /// - [`ErrorKind::Unexpected`] if it is corrupt.
     pub fn append(&mut self, records: &[u8], end: u8, wait: &mut Wait) -> Result<()> {
         let mut rest = records;
         while !rest.is_empty() {
@@ -175,7 +186,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Append at least one of the records; their length.
+    /// Append at least one of the records. Returns the length of those appended.
     fn append_some(&mut self, records: &[u8], end: u8, wait: &mut Wait) -> Result<usize> {
         let capacity = self.capacity();
         let first = memchr::memchr(end, records).map_or(records.len(), |at| at + 1) as u64;
@@ -211,7 +222,7 @@ impl Writer {
         Ok(())
     }
 
-    /// That the stream is the one that we write.
+    /// Check that the present stream is the one that we write.
     pub(super) fn check_stream(&self) -> Result<()> {
         let now = self.handle.stream()?;
         if now == self.stream {
@@ -224,7 +235,7 @@ impl Writer {
     }
 
     /// Wait for room for at most `want` bytes and no fewer than `least`, or until
-    /// `at_end` says that the input is at its end, which is asked while there is none.
+    /// `at_end` says that the input is at its end. It is asked while there is no room.
     pub(super) fn wait_for_room(
         &self,
         want: u64,
@@ -271,17 +282,19 @@ impl Writer {
         room.map_err(|error| blame_reader(handle, at.head, error))
     }
 
-    /// That the ring is what its name means, and the stream the one that was
-    /// begun: before its end, after which anybody may remove it.
+    /// Check that the ring still has its name, and its stream is the one that was
+    /// begun. To be asked before [`Writer::end`], after which anybody may remove the
+    /// ring.
     ///
     /// # Errors
-    /// [`ErrorKind::Gone`]: nobody will read what was written.
+    /// [`ErrorKind::Gone`]: nobody will read what was written;
+    /// [`ErrorKind::Unexpected`] if another process wrote its state.
     pub fn check(&self) -> Result<()> {
         self.handle.check()?;
         if self.stream.many { Ok(()) } else { self.check_stream() }
     }
 
-    /// Mark the end of the stream; one of many writers leaves it open.
+    /// Mark the end of the stream. One of many writers leaves the stream open.
     pub fn end(self) {
         if !self.stream.many {
             self.handle.ring.mark(Stream { ended: true, ..self.stream });
@@ -292,13 +305,13 @@ impl Writer {
 /// Room behind the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
-    /// So many bytes.
+    /// This many bytes.
     Bytes(u64),
-    /// There is none, and nothing more to be written.
+    /// There is no room, and nothing more to write.
     AtEnd,
 }
 
-/// A wait for a reader that is away tells how to do without it.
+/// Add a hint to the error of a wait for a reader that is away.
 fn blame_reader(handle: &Handle, head: u64, error: Error) -> Error {
     let waited = matches!(error.kind, ErrorKind::Busy | ErrorKind::TimedOut);
     match slowest_reader(handle, head).1 {
@@ -310,7 +323,9 @@ fn blame_reader(handle: &Handle, head: u64, error: Error) -> Error {
 /// Mark the end of a stream that has no writer, or many.
 ///
 /// # Errors
-/// [`ErrorKind::Busy`] and [`ErrorKind::TimedOut`] while it has a single writer.
+/// [`ErrorKind::Busy`] and [`ErrorKind::TimedOut`] while it has a single writer;
+/// [`ErrorKind::Missing`], [`ErrorKind::Denied`]; [`ErrorKind::Gone`] if the ring is
+/// removed meanwhile; [`ErrorKind::Unexpected`] if it is no ring, or corrupt.
 pub fn end(address: &Address, wait: &mut Wait) -> Result<()> {
     let handle = Handle::open(address, Access::Write)?;
     lock_writer(&handle, LockMode::Shared, wait)?;
