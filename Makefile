@@ -26,8 +26,17 @@ demo:
 	$(CARGO) build --locked
 	PATH="$(CURDIR)/target/debug:$$PATH" ./demo.sh
 
+# More than half of their time the tests wait: more of them at once than there
+# are processors.
+THREADS = RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((2 * $$(nproc)))}
+
 test:
-	tests/nothing-left.sh $(CARGO) test --workspace --locked
+	$(THREADS) tests/alone.sh $(CARGO) test --workspace --locked
+
+# On a machine where other programs are busy, or where something is missing, ten
+# runs of the tests: make test-elsewhere RUNS="neighbours bare".
+test-elsewhere:
+	tests/elsewhere.sh $(RUNS)
 
 lint:
 	$(CARGO) fmt --check
@@ -40,9 +49,10 @@ lint:
 bench: release
 	IPCUTILS_BIN_DIR="$(CURDIR)/$(RELEASE)" $(CARGO) bench --locked -p ipcutils -- $(TOPIC)
 
-# The tests that kill and race, IPCUTILS_TORTURE times as long.
+# The tests that kill and race, IPCUTILS_TORTURE times as long, and the times that
+# are promised, for which the machine should do nothing else.
 torture:
-	IPCUTILS_TORTURE=$${IPCUTILS_TORTURE:-50} $(CARGO) test --locked -p ipcutils --test ipcutils -- torture shmlock shmwait
+	IPCUTILS_TORTURE=$${IPCUTILS_TORTURE:-50} tests/alone.sh $(CARGO) test --locked -p ipcutils --test ipcutils -- torture shmlock shmwait shmwake waiting within_two_seconds no_patience
 	IPCUTILS_TORTURE=$${IPCUTILS_TORTURE:-50} $(CARGO) test --locked -p libipc -- ring
 
 # Write anew what is generated and committed.
@@ -70,4 +80,4 @@ uninstall:
 	done
 	for page in man/*.[57]; do rm -f $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/}; done
 
-.PHONY: all release demo test lint bench torture bless install uninstall
+.PHONY: all release demo test test-elsewhere lint bench torture bless install uninstall

@@ -3,10 +3,12 @@
 
 mod filler;
 mod in_place;
+mod limits;
 mod names;
 mod races;
 mod sysv;
 mod torture;
+mod words;
 
 use crate::util::{Run, Running, Test, entries, noise, wait_until};
 use nix::sys::signal::Signal;

@@ -1,13 +1,9 @@
-//! shmput: what others do meanwhile, what dead ones have left, limits that are
-//! met half way, and the words of its messages. Rows D7, D8, G6, G9, M4,
-//! M10.
+//! shmput: what others do meanwhile, and what dead ones have left. Rows D7, G6,
+//! G9, M4.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStringExt;
 use std::time::{Duration, Instant};
 
 use crate::shmput::filler::wait_old;
-use crate::shmput::in_place::filter;
 use crate::shmput::sysv::row;
 use crate::shmput::{REFUSED, both, content, half_way, put};
 use crate::util::{Running, Test, entries, noise, said, sysvipc, wait_until};
@@ -175,31 +171,6 @@ fn m4_an_identifier_that_nobody_reads_can_be_given_up() {
 }
 
 #[test]
-fn m4_without_a_descriptor_to_notice_signals_by_nothing_is_made() {
-    let t = Test::new();
-    let key = t.key();
-    // The input's spool is number 3, and the signals' would be 4, once those that
-    // this process was given are closed.
-    let close = "exec 3>&- 4>&-";
-    let limited = ["-c", &format!("{close}; ulimit -n 4; exec shmput {key}")];
-    t.cmd("bash").args(limited).stdin("x").run().says(9, "too many open files");
-    assert!(t.left().is_empty());
-    let filler = half_way(&t, "bash", &limited);
-    filler.kill(Signal::SIGTERM);
-    assert_eq!(filler.output().status, 143);
-    assert!(t.left().is_empty());
-    // Where a file cannot be without a name: 3 is the directory.
-    if filter(&t).is_none() {
-        return;
-    }
-    for limit in [4, 5] {
-        let script = format!("{close}; ulimit -n {limit}; exec ./filter tmpfile shmput file:o");
-        t.bash(&script).stdin("x").run().says(9, "too many open files");
-        assert!(!entries(t.path("")).iter().any(|name| name == "o" || name.starts_with(".ipcutils.")));
-    }
-}
-
-#[test]
 fn d7_a_dead_filler_of_another_pid_namespace() {
     let t = Test::new();
     let key = t.key();
@@ -231,41 +202,6 @@ fn d7_a_dead_filler_of_another_pid_namespace() {
     t.cmd("shmcat").args([&key]).run().says(8, "half filled");
     put(&t, &[&key], "recycled").run().ok();
     assert_eq!(content(&t, &key), b"recycled");
-}
-
-#[test]
-fn g6_a_file_system_without_an_inode_free_says_so() {
-    let t = Test::new();
-    // The directory itself takes one.
-    let script = format!(
-        "{REFUSED}
-        mount -t tmpfs -o nr_inodes=2 tmpfs /dev/shm
-        echo old | shmput /o
-        refused 9 shmput /p </dev/null
-        refused 9 shmput /o </dev/null
-        [ \"$(shmcat /o)\" = old ] && [ \"$(ls -A /dev/shm)\" = o ]"
-    );
-    let Some(run) = t.unshared("--mount", &script) else { return };
-    let said = run.run().text();
-    assert!(said.lines().count() == 2 && said.lines().all(|line| line.contains("no inode free, of 2")), "{said}");
-}
-
-#[test]
-fn g6_a_full_file_system_of_a_file_is_not_dev_shm() {
-    let t = Test::new();
-    let script = format!(
-        "{REFUSED}
-        mkdir m; mount -t tmpfs -o size=16k tmpfs m
-        refused 9 shmput file:m/o </dev/zero
-        refused 9 shmput --size 1M file:m/o </dev/null
-        [ -z \"$(ls -A m)\" ]"
-    );
-    let Some(run) = t.unshared("--mount", &script) else { return };
-    let said = run.run().text();
-    for line in said.lines() {
-        assert!(line.contains("has 16384 bytes") && !line.contains("/dev/shm"), "{said}");
-    }
-    assert_eq!(said.lines().count(), 2);
 }
 
 /// Changes the input's length right after it has been asked for.
@@ -305,102 +241,4 @@ fn in_place_an_input_that_changes_its_length_is_noticed() {
             run.says(1, &format!("input: became {word} while it was read"));
         }
     }
-}
-
-#[test]
-fn m10_usage_errors_print_no_escape_sequence() {
-    let t = Test::new();
-    let words: [&[u8]; 9] = [
-        b"--a\x1b[2Jb",
-        b"-\x1b[2J",
-        b"--mode=\x1b]0;title\x07",
-        b"--size=1\x1b[1m\nshmput: forged",
-        b"k:\x1b[2J",
-        b"\x1b[2J",
-        b"--\xc2\x9b2J",
-        b"--\xff\x1b[2J",
-        b"--rm=\x1b[2J\n\nforged",
-    ];
-    for tool in ["shmput", "shmcat", "ftok", "ipcunlink"] {
-        for word in words {
-            // A path is no wrong word for ftok, so there is another behind.
-            let word = OsString::from_vec(word.to_vec());
-            let args = if tool == "ftok" { [OsStr::new("/"), OsStr::new("1"), &*word] } else { [&*word; 3] };
-            let line = t.cmd(tool).args(args).run().fails(2);
-            assert!(!line.chars().any(char::is_control), "{tool} {word:?}: {line:?}");
-        }
-    }
-}
-
-#[test]
-fn a_path_of_a_semaphores_file_is_refused() {
-    let t = Test::new();
-    let file = format!("sem.{}", &t.name("o")[1..]);
-    t.bash("ln -s /dev/shm link").run().ok();
-    let addresses = [format!("file:/dev/shm/{file}"), format!("file:link/{file}"), format!("/{file}")];
-    for present in [false, true] {
-        if present {
-            std::fs::write(format!("/dev/shm/{file}"), "semaphore").unwrap();
-        }
-        for address in &addresses {
-            put(&t, &[address], "x").run().says(8, "is the file of a POSIX semaphore");
-            put(&t, &["-i", address], "x").run().says(8, "is the file of a POSIX semaphore");
-        }
-        assert_eq!(t.left().len(), usize::from(present));
-    }
-    assert_eq!(std::fs::read(format!("/dev/shm/{file}")).unwrap(), b"semaphore");
-    // Elsewhere it is a name as any other.
-    put(&t, &["file:sem.o"], "x").run().ok();
-}
-
-#[test]
-fn d8_a_producer_of_more_than_shmmax_is_stopped_early() {
-    let t = Test::new();
-    let key = t.key();
-    let script = "
-        echo 1048576 >/proc/sys/kernel/shmmax
-        set +e
-        head -c 64M /dev/zero | shmput $KEY 2>&1
-        echo ${PIPESTATUS[@]}
-        wc -l </proc/sysvipc/shm";
-    let Some(run) = t.with_limits("", script) else { return };
-    let text = run.env("KEY", &key).run().text();
-    let [message, statuses, lines] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
-    assert!(message.contains("more than kernel.shmmax allows, 1048576"), "{message}");
-    // 141: SIGPIPE.
-    assert_eq!((statuses, lines), ("141 9", "1"));
-}
-
-#[test]
-fn a_path_below_a_file_does_not_exist() {
-    let t = Test::new();
-    t.file("f", "a file");
-    for address in ["file:f/x", "file:f/x/y", "file:./f/x"] {
-        put(&t, &[address], "x").run().says(3, "its directory does not exist");
-        put(&t, &["-i", address], "x").run().fails(3);
-        t.cmd("shmcat").args([address]).run().fails(3);
-        t.cmd("ipcunlink").args([format!("shm:{address}")]).run().fails(3);
-    }
-    assert_eq!(t.path("f").metadata().unwrap().len(), 6);
-}
-
-#[test]
-fn messages_say_what_to_write_instead() {
-    let t = Test::new();
-    for (tool, word, instead) in [
-        ("shmcat", "0", "(say id:0)"),
-        ("shmcat", "42", "(say id:42 or key:42)"),
-        ("shmcat", "name", "(say /name "),
-        ("shmcat", "/dev/shm/x", "(say /x)"),
-        ("shmcat", "/tmp/x/y", "(say file:/tmp/x/y)"),
-        ("ipcunlink", "shm:42", "(say shm:id:42 or shm:key:42)"),
-    ] {
-        t.cmd(tool).args([word]).run().says(2, instead);
-    }
-    t.cmd("shmcat").args(["ftok:missing"]).run().says(3, "shmcat: ftok:missing");
-    t.cmd("ipcunlink").args(["shm:ftok:missing"]).run().says(3, "ipcunlink: shm:ftok:missing");
-    put(&t, &["ftok:missing"], "x").run().says(3, "shmput: ftok:missing");
-    let line = t.cmd("shmput").args([&t.name("x"), "nofile"]).run().fails(1);
-    assert_eq!(line, "shmput: nofile: does not exist");
-    assert!(t.left().is_empty());
 }
