@@ -11,8 +11,9 @@
 # Processes, users and their limits stay those of the machine. The tests do not
 # rely on being alone: tests/elsewhere.sh runs them where they are not.
 #
-# A user who is not root must not be root to the tests, which would then test
-# something else: he is himself again in a second user namespace.
+# An ordinary user needs a user namespace for that, and is root in it. The tests
+# would test something else as root: so the command runs in a second one, where
+# the user has their own number again.
 #
 # Where it is not permitted, what carries the mark of the run is looked for.
 set -u

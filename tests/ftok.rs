@@ -68,7 +68,7 @@ int main(int argc, char **argv) {
 fn a6_two_files_of_one_key() {
     let t = Test::new();
     let script = "
-        mount -t tmpfs -o size=64m,nr_inodes=100k tmpfs $PWD; cd $PWD
+        mount -t tmpfs -o size=64m,nr_inodes=100k tmpfs .; cd \"$PWD\"
         mkdir d; touch first; key=$(ftok first)
         (cd d; seq 66000 | xargs touch)
         # inodes of a tmpfs are numbered in sequence, so one of these agrees

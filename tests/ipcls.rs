@@ -98,7 +98,7 @@ mq:/q3 3 2/4'
     // A /dev of its own, as this machine's may have no directory for queues.
     let script = format!(
         "mkdir dev; mount --rbind /dev dev; mount -t tmpfs -o mode=755 tmpfs /dev
-        cd /dev; mkdir -m 1777 shm mqueue; ln -s /proc/self/fd fd; touch null; mount --bind $OLDPWD/dev/null null
+        cd /dev; mkdir -m 1777 shm mqueue; ln -s /proc/self/fd fd; touch null; mount --bind \"$OLDPWD/dev/null\" null
         cd /; mqsend -c --max-messages 4 --message-size 64 /q a
         other() {{ {AS_OTHER} \"$@\"; }}
         other shmput /segment <<<x

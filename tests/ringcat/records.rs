@@ -126,7 +126,7 @@ fn k13_a_position_that_is_written_over_meanwhile() {
     for _ in 0..rounds(30) {
         let oldest: u64 = status(&t, &r, "oldest").parse().unwrap();
         let at = oldest.div_ceil(8) * 8;
-        let output = cat(&t, &["-w", "2", "--from", &at.to_string(), "--count", "8", &r]).run();
+        let output = cat(&t, &["-w", "1h", "--from", &at.to_string(), "--count", "8", &r]).run();
         if output.status == 0 {
             assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{:07}\n", at / 8 + 1));
             begun += 1;

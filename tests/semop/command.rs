@@ -69,21 +69,21 @@ open O, ">", $ARGV[0]; print O @found, getpgrp, " ", getppid, " ", $ENV{PWD}, "\
 fn m6_m7_descriptors_mask_and_dispositions_are_those_given() {
     let Some(t) = Test::with(&["perl"]) else { return };
     let script = r#"
-        exec 7<"$PROBE" 8>>log
+        exec 7<probe 8>>log
         for before in '' '--ignore-signal=PIPE,XFSZ,BUS,HUP,INT' '--block-signal=USR1,TERM,BUS,RTMAX' \
             '--default-signal --ignore-signal=CHLD,SEGV --block-signal=PIPE'; do
             for with in '' '<&-' '</dev/null 2>&-' '<&- 2>&-' '9<&7 7<&-' '>&-' '<&- >&- 2>&-'; do
-                eval "env $before perl $PROBE plain $with"
-                eval "env $before semop $ADDRESS -1 -- perl $PROBE held $with"
+                eval "env $before perl probe plain $with"
+                eval "env $before semop $ADDRESS -1 -- perl probe held $with"
                 diff plain held || { echo "$before $with"; exit 1; }
                 grep -q '^SigIgn' plain || exit 1
                 until semop -n $ADDRESS -1 2>/dev/null; do :; done
                 semop $ADDRESS +1
             done
         done"#;
-    let probe = t.file("probe", PROBE);
+    t.file("probe", PROBE);
     for address in both(&t, "1") {
-        let run = t.cmd("bash").args(["-c", script]).env("PROBE", &probe).env("ADDRESS", &address);
+        let run = t.cmd("bash").args(["-c", script]).env("ADDRESS", &address);
         assert_eq!(run.run().text(), "");
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 fn g12_a_planted_symlink() {
     let t = Test::new();
     t.file("secret", "secret");
-    let script = format!("ln -s $PWD/secret /dev/shm{0}; ln -s secret link", t.name("link"));
+    let script = format!("ln -s \"$PWD/secret\" /dev/shm{0}; ln -s secret link", t.name("link"));
     t.bash(&script).run().ok();
     for address in [t.name("link"), "file:link".into()] {
         cat(&t, &[&address]).says(8, "is a symbolic link");

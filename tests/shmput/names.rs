@@ -41,8 +41,8 @@ fn g12_g13_g14_what_was_planted_is_not_followed() {
     let t = Test::new();
     t.file("victim", "victim");
     let plants = [
-        ("ln -s $PWD/victim", "is a symbolic link"),
-        ("ln -s $PWD/nope", "is a symbolic link"),
+        ("ln -s \"$PWD/victim\"", "is a symbolic link"),
+        ("ln -s \"$PWD/nope\"", "is a symbolic link"),
         ("mkfifo", "is a FIFO"),
         ("mkdir", "is a directory"),
     ];

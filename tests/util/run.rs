@@ -1,6 +1,6 @@
 //! Programs that a test runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -47,26 +47,39 @@ const NOT_INHERITED: [&str; 12] = [
 
 /// Segments of System V made by the processes that a test ran.
 ///
-/// The kernel says the maker's number, which another process may get as soon as
-/// the maker has been waited for: before that its segments are written down.
+/// The kernel says the maker's number, and that alone tells nothing: the number
+/// was another's before the process was started, and will be as soon as it has
+/// been waited for. In between, a segment that is new is of its making.
 #[derive(Default)]
 pub struct Segments {
-    running: BTreeSet<u32>,
-    ids: BTreeSet<String>,
+    /// The segments that were there before, of each process that runs.
+    before: BTreeMap<u32, BTreeSet<String>>,
+    /// Those of the processes that have ended.
+    made: BTreeSet<String>,
 }
 
 impl Segments {
     /// Whether this row of /proc/sysvipc/shm is one of them.
     pub fn contain(&self, row: &[String]) -> bool {
-        self.ids.contains(&row[1]) || row[4].parse().is_ok_and(|pid| self.running.contains(&pid))
+        let before = row[4].parse().ok().and_then(|pid: u32| self.before.get(&pid));
+        self.made.contains(&row[1]) || before.is_some_and(|before| !before.contains(&row[1]))
     }
 
-    /// To be called when the process has ended, and has not been waited for.
+    /// Start a process. Nobody can look before its number is known.
+    fn spawn(segments: &Mutex<Self>, command: &mut Command) -> std::io::Result<Child> {
+        let mut segments = segments.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = sysvipc("shm").into_iter().map(|row| row[1].clone()).collect();
+        let child = command.spawn()?;
+        segments.before.insert(child.id(), before);
+        Ok(child)
+    }
+
+    /// To be called when a process has ended, and has not been waited for.
     fn ended(&mut self, pid: u32) {
-        if self.running.remove(&pid) {
-            let made = sysvipc("shm").into_iter().filter(|row| row[4] == pid.to_string());
-            self.ids.extend(made.map(|row| row[1].clone()));
-        }
+        let now: Vec<_> = sysvipc("shm").into_iter().filter(|row| row[4] == pid.to_string()).collect();
+        let made: Vec<_> = now.into_iter().filter(|row| self.contain(row)).map(|row| row[1].clone()).collect();
+        self.made.extend(made);
+        self.before.remove(&pid);
     }
 }
 
@@ -130,13 +143,7 @@ impl Run<'_> {
         let shown = format!("{:?}", self.command);
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let segments = self.test.segments.clone();
-        let child = {
-            // Not known before it runs: so nobody may look meanwhile.
-            let mut segments = segments.lock().unwrap_or_else(PoisonError::into_inner);
-            let child = self.command.spawn().unwrap_or_else(|error| panic!("{shown}: {error}"));
-            segments.running.insert(child.id());
-            child
-        };
+        let child = Segments::spawn(&segments, &mut self.command).unwrap_or_else(|error| panic!("{shown}: {error}"));
         let running = Running { child, shown, segments, waited: false };
         if *SOME_IGNORED {
             wait_until("env runs the program", || running.name() != "env" || running.state() == 'Z');
