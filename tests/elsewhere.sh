@@ -58,14 +58,14 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 1' INT TERM HUP
 
-mount -t tmpfs -o mode=1777,size=256M tmpfs /dev/shm
+mount -t tmpfs -o mode=1777,size=320M tmpfs /dev/shm
 limits() {
 	while (($#)); do
 		echo "$2" >"/proc/sys/$1" 2>/dev/null || echo "elsewhere: $1 stays as it is"
 		shift 2
 	done
 }
-limits kernel/shmmni 400 kernel/shmall 65536 kernel/msgmni 100 kernel/sem '250 32000 500 100' fs/mqueue/queues_max 64
+limits kernel/shmmni 400 kernel/shmall 81920 kernel/msgmni 100 kernel/sem '250 32000 500 100' fs/mqueue/queues_max 64
 
 # It dies with its parent, and what it runs with it.
 cat >"$work/suite" <<-END
@@ -128,14 +128,15 @@ neighbour_lists() {
 
 neighbour_runs() { while needed; do :; done; }
 
-# Half of what there may be, for as long as the others are there.
+# Half of what there may be, for as long as the others are there. The bytes of
+# queues are charged to the user, whose other programs need some, too.
 hold() {
 	local i
-	for i in {1..8}; do mqsend -c --max-messages 10 --message-size 8192 "/held$i" x; done
+	for i in {1..8}; do mqsend -c --max-messages 10 --message-size 4096 "/held$i" x; done
 	for i in {1..200}; do shmput --size 4K key:$((0x1000000 + i)) </dev/null; done
 	for i in {1..50}; do mqsend -c key:$((0x1000000 + i)) x; semop -c 1 key:$((0x1000000 + i)); done
-	shmput --size 127M private: </dev/null
-	head -c 128M /dev/zero >/dev/shm/held
+	shmput --size 159M private: </dev/null
+	head -c 160M /dev/zero >/dev/shm/held
 }
 
 release() {

@@ -355,9 +355,9 @@ fn g24_who_has_the_old_object_keeps_it() {
     let t = Test::new();
     for (address, path) in both(&t) {
         let script = format!(
-            "echo old | shmput {address}; exec 3<{path}; echo new | shmput {address}
+            "echo old | shmput {address}; exec 3<'{path}'; echo new | shmput {address}
             ipcunlink --force shm:{address}; echo newest | shmput -x {address}
-            [ $(stat -Lc %i /dev/fd/3) != $(stat -c %i {path}) ] && cat <&3 && cat {path}",
+            [ $(stat -Lc %i /dev/fd/3) != $(stat -c %i '{path}') ] && cat <&3 && cat '{path}'",
             path = path.display()
         );
         assert_eq!(t.bash(&script).run().text(), "old\nnewest");

@@ -8,7 +8,7 @@ use super::*;
 fn k14_a_size_that_cannot_be_had_costs_nothing() {
     let t = Test::new();
     let file = t.path("r");
-    let r = format!("file:{}", file.display());
+    let r = "file:r".to_owned();
     put(&t, &["-s", "4096", &r], "").run().ok();
     // A sparse file that claims to hold 64 GiB.
     let object = std::fs::File::options().write(true).open(&file).unwrap();

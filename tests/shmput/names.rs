@@ -48,12 +48,12 @@ fn g12_g13_g14_what_was_planted_is_not_followed() {
     ];
     for (address, path) in both(&t) {
         for (plant, words) in plants {
-            t.bash(&format!("{plant} {}", path.display())).run().ok();
+            t.bash(&format!("{plant} '{}'", path.display())).run().ok();
             for option in ["--foreign", "-i", "--size=9"] {
                 put(&t, &[option, &address], "x").run().says(8, words);
             }
             put(&t, &["-x", &address], "x").run().says(4, "exists already");
-            t.bash(&format!("rm -d {}", path.display())).run().ok();
+            t.bash(&format!("rm -d '{}'", path.display())).run().ok();
         }
     }
     assert_eq!(std::fs::read(t.path("victim")).unwrap(), b"victim");

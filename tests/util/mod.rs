@@ -112,8 +112,8 @@ impl Test {
         lacks
     }
 
-    /// A user has one limit for the bytes of all queues on the machine, and other
-    /// programs may have used it up.
+    /// A user has one limit for the bytes of all queues on the machine, and a
+    /// namespace one for their number: other programs may have used them up.
     fn lacks_queues(&self) -> bool {
         static ONE_ASKS: Mutex<()> = Mutex::new(());
         let _one = ONE_ASKS.lock();
@@ -122,10 +122,8 @@ impl Test {
         let flags = MQ_OFlag::O_CREAT | MQ_OFlag::O_EXCL | MQ_OFlag::O_RDONLY;
         let name = self.queue("room");
         match mq_open(name.as_str(), flags, Mode::S_IRUSR, Some(&attributes)) {
-            Err(Errno::EMFILE) => {
-                said(
-                    "not tested: other programs leave this user no room for POSIX queues (RLIMIT_MSGQUEUE, ulimit -q)",
-                );
+            Err(Errno::EMFILE | Errno::ENOSPC) => {
+                said("not tested: other programs leave this user no POSIX queues (ulimit -q, fs.mqueue.queues_max)");
                 true
             }
             queue => {
