@@ -44,6 +44,8 @@ lint:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
 	mandoc -Tlint -Wwarning man/*.[1-9]
 	shellcheck .ci/run $$(git ls-files '*.sh')
+	# The floor plan, and that every flag of a hint can be typed.
+	$(CARGO) test --locked -q -p ipcutils --test ipcutils -- house::
 
 # All topics, or one: make bench TOPIC=queues.
 bench: release
