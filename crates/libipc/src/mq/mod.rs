@@ -11,7 +11,7 @@
 //! Examples: [POSIX](crate#posix-message-queues) and
 //! [System V](crate#system-v-message-queues).
 
-use crate::base::address::{Address, Kind, Name};
+use crate::base::address::{Address, Api, Kind};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::wait::Wait;
 
@@ -63,10 +63,9 @@ impl Queue {
     #[doc(alias = "mq_open")]
     #[doc(alias = "msgget")]
     pub fn open(address: &Address, options: &OpenOptions) -> Result<Self> {
-        match address {
-            Address::Name(Name::Posix(name)) => posix::Queue::open(name, options).map(Inner::Posix),
-            Address::SysV(sysv) => sysv::Queue::open(sysv, options.create.as_ref()).map(Inner::SysV),
-            Address::Name(Name::File(_)) => Err(Kind::Mq.refuse(address)),
+        match address.api(Kind::Mq)? {
+            Api::Posix(name) => posix::Queue::open(name, options).map(Inner::Posix),
+            Api::SysV(sysv) => sysv::Queue::open(sysv, options.create.as_ref()).map(Inner::SysV),
         }
         .map(Queue)
     }
@@ -188,9 +187,8 @@ pub fn wait_for_any(queues: &[Queue], wait: &mut Wait) -> Result<usize> {
 #[doc(alias = "mq_unlink")]
 #[doc(alias = "msgctl")]
 pub fn remove(address: &Address) -> Result<()> {
-    match address {
-        Address::Name(Name::Posix(name)) => posix::remove(name),
-        Address::SysV(sysv) => sysv::remove(sysv),
-        Address::Name(Name::File(_)) => Err(Kind::Mq.refuse(address)),
+    match address.api(Kind::Mq)? {
+        Api::Posix(name) => posix::remove(name),
+        Api::SysV(sysv) => sysv::remove(sysv),
     }
 }

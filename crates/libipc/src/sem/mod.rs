@@ -11,7 +11,7 @@
 //!
 //! Examples: [POSIX](crate#posix-semaphores) and [System V](crate#system-v-semaphore-sets).
 
-use crate::base::address::{Address, Kind, Name};
+use crate::base::address::{Address, Api, Kind};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::wait::{Timeout, Wait};
 
@@ -49,10 +49,9 @@ impl Semaphores {
     pub fn open(address: &Address, options: &OpenOptions, wait: &mut Wait) -> Result<Self> {
         let create = options.create.as_ref();
         check_values(address, create.map_or(&[], |create| &create.values))?;
-        match address {
-            Address::Name(Name::Posix(name)) => posix::Semaphore::open(name, create).map(Box::new).map(Inner::Posix),
-            Address::SysV(sysv) => sysv::Set::open(sysv, create, wait).map(Inner::SysV),
-            Address::Name(Name::File(_)) => Err(Kind::Sem.refuse(address)),
+        match address.api(Kind::Sem)? {
+            Api::Posix(name) => posix::Semaphore::open(name, create).map(Box::new).map(Inner::Posix),
+            Api::SysV(sysv) => sysv::Set::open(sysv, create, wait).map(Inner::SysV),
         }
         .map(Semaphores)
     }
@@ -63,13 +62,12 @@ impl Semaphores {
     /// # Errors
     /// Those of [`Semaphores::open`].
     pub fn inspect(address: &Address) -> Result<Self> {
-        match address {
-            Address::Name(Name::Posix(name)) => {
+        match address.api(Kind::Sem)? {
+            Api::Posix(name) => {
                 name.check_semaphore()?;
                 posix::Semaphore::inspect(name).map(Box::new).map(Inner::Posix)
             }
-            Address::SysV(sysv) => sysv::Set::open(sysv, None, &mut Wait::new(Timeout::Now)).map(Inner::SysV),
-            Address::Name(Name::File(_)) => Err(Kind::Sem.refuse(address)),
+            Api::SysV(sysv) => sysv::Set::open(sysv, None, &mut Wait::new(Timeout::Now)).map(Inner::SysV),
         }
         .map(Semaphores)
     }
@@ -179,9 +177,8 @@ impl Semaphores {
 #[doc(alias = "sem_unlink")]
 #[doc(alias = "semctl")]
 pub fn remove(address: &Address) -> Result<()> {
-    match address {
-        Address::Name(Name::Posix(name)) => posix::remove(name),
-        Address::SysV(sysv) => sysv::remove(sysv),
-        Address::Name(Name::File(_)) => Err(Kind::Sem.refuse(address)),
+    match address.api(Kind::Sem)? {
+        Api::Posix(name) => posix::remove(name),
+        Api::SysV(sysv) => sysv::remove(sysv),
     }
 }

@@ -1,6 +1,6 @@
 //! What may be done with semaphores at an address, decided before they are opened.
 
-use crate::base::address::{Address, Kind, Name};
+use crate::base::address::{Address, Api, Kind};
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::mode::Mode;
 
@@ -69,8 +69,8 @@ impl Ops {
     /// [`ErrorKind::Usage`] for operations that no semaphore there can perform.
     pub fn new(address: &Address, ops: Vec<Op>, create: Option<&Create>) -> Result<Self> {
         let usage = |problem: String, hint| Err(Error::new(ErrorKind::Usage, address, problem).hint(hint));
-        match address {
-            Address::Name(Name::Posix(_)) => {
+        match address.api(Kind::Sem)? {
+            Api::Posix(_) => {
                 let cannot = match ops[..] {
                     [] | [Op { element: 0, change: -1 | 1 }] => return Ok(Ops(ops)),
                     [_, _, ..] => "takes one OP at a time",
@@ -80,7 +80,7 @@ impl Ops {
                 };
                 usage(format!("a POSIX semaphore {cannot}"), Hint::advice("use a System V set, key:N"))
             }
-            Address::SysV(_) => {
+            Api::SysV(_) => {
                 let count = create.map_or(usize::MAX, |create| create.values.len());
                 match ops.iter().find(|op| usize::from(op.element) >= count) {
                     Some(op) => {
@@ -89,7 +89,6 @@ impl Ops {
                     None => Ok(Ops(ops)),
                 }
             }
-            Address::Name(Name::File(_)) => Err(Kind::Sem.refuse(address)),
         }
     }
 
@@ -108,8 +107,8 @@ pub fn check_values(address: &Address, values: &[u32]) -> Result<()> {
     let usage =
         |problem: String, advice| Err(Error::new(ErrorKind::Usage, address, problem).hint(Hint::advice(advice)));
     let above = |largest| values.iter().find(|&&value| value > largest);
-    match address {
-        Address::Name(Name::Posix(name)) => {
+    match address.api(Kind::Sem)? {
+        Api::Posix(name) => {
             name.check_semaphore()?;
             match above(LARGEST_POSIX) {
                 Some(value) => usage(format!("{value} is more than {}", LARGEST_POSIX), "choose a smaller value"),
@@ -119,10 +118,9 @@ pub fn check_values(address: &Address, values: &[u32]) -> Result<()> {
                 None => Ok(()),
             }
         }
-        Address::SysV(_) => match above(LARGEST_SYSV) {
+        Api::SysV(_) => match above(LARGEST_SYSV) {
             Some(value) => usage(format!("{value} is more than a semaphore of System V holds"), "choose at most 32767"),
             None => Ok(()),
         },
-        Address::Name(Name::File(_)) => Err(Kind::Sem.refuse(address)),
     }
 }

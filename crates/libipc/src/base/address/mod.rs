@@ -9,7 +9,8 @@
 //! | `ftok:PATH[:PROJ]` | [`SysV::Ftok`] | segments, queues, semaphores |
 //! | `private:` | [`SysV::Private`] | segments, queues, semaphores |
 //!
-//! The last column is [`Kind::accepts`]. Parsing is pure: it checks the form and
+//! The last column is [`Kind::accepts`]. A new form needs a variant of [`Name`] or
+//! [`SysV`] and of [`Form`]; the compiler shows the rest. Parsing is pure: it checks the form and
 //! makes no system call. Names are bytes and stay bytes.
 
 mod key;
@@ -21,4 +22,5 @@ pub(super) mod types;
 pub use key::{Key, Proj};
 pub(crate) use lookup::Lookup;
 pub use name::PosixName;
+pub(crate) use types::Api;
 pub use types::{Address, Form, Kind, KindAddress, Name, SysV};

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::key::{Key, Proj};
 use super::name::PosixName;
-use super::types::{Address, Kind, KindAddress, Name, SysV};
+use super::types::{Address, Api, Kind, KindAddress, Name, SysV};
 use crate::base::error::{Error, ErrorKind, Hint, Result, Spelling};
 use crate::base::text::printable;
 
@@ -122,6 +122,24 @@ impl Address {
             Address::SysV(_) => Err(kind.refuse(self)),
         }
     }
+
+    /// The interface that a queue or semaphores at this address have.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for an address that the kind cannot have.
+    pub(crate) fn api(&self, kind: Kind) -> Result<Api<'_>> {
+        match self {
+            Address::SysV(sysv) => Ok(Api::SysV(sysv)),
+            Address::Name(name) => name.posix().map(Api::Posix).ok_or_else(|| kind.refuse(self)),
+        }
+    }
+}
+
+impl Name {
+    /// The name of a POSIX object.
+    pub(crate) fn posix(&self) -> Option<&PosixName> {
+        if let Name::Posix(name) = self { Some(name) } else { None }
+    }
 }
 
 /// As [`Address::parse`].
@@ -143,7 +161,7 @@ impl Kind {
             return Err(self.refuse(address));
         }
         match address {
-            Address::Name(Name::Posix(name)) if self == Kind::Sem => name.check_semaphore(),
+            Address::Name(name) if self == Kind::Sem => name.posix().map_or(Ok(()), PosixName::check_semaphore),
             Address::Name(_) | Address::SysV(_) => Ok(()),
         }
     }

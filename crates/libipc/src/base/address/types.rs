@@ -61,16 +61,23 @@ impl Form {
     /// All forms, in the order in which messages list them.
     pub const ALL: [Form; 6] = [Form::Posix, Form::Key, Form::Id, Form::Ftok, Form::Private, Form::File];
 
+    /// How users write it, and which kinds of object can have such an address. No
+    /// other table says so.
+    const fn row(self) -> (&'static str, &'static [Kind]) {
+        const SYSV: &[Kind] = &[Kind::Shm, Kind::Mq, Kind::Sem];
+        match self {
+            Form::Posix => ("/name", &Kind::ALL),
+            Form::Key => ("key:N", SYSV),
+            Form::Id => ("id:N", SYSV),
+            Form::Ftok => ("ftok:PATH[:PROJ]", SYSV),
+            Form::Private => ("private:", SYSV),
+            Form::File => ("file:PATH", &[Kind::Shm, Kind::Ring, Kind::Lock]),
+        }
+    }
+
     /// The form as users write it.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Form::Posix => "/name",
-            Form::Key => "key:N",
-            Form::Id => "id:N",
-            Form::Ftok => "ftok:PATH[:PROJ]",
-            Form::Private => "private:",
-            Form::File => "file:PATH",
-        }
+        self.row().0
     }
 }
 
@@ -121,14 +128,9 @@ impl Kind {
         Kind::ALL.into_iter().find(|kind| kind.as_str().as_bytes() == word)
     }
 
-    /// Whether an object of this kind can have an address of this form. No other
-    /// table says so.
-    pub const fn accepts(self, form: Form) -> bool {
-        match form {
-            Form::Posix => true,
-            Form::File => matches!(self, Kind::Shm | Kind::Ring | Kind::Lock),
-            Form::Key | Form::Id | Form::Ftok | Form::Private => matches!(self, Kind::Shm | Kind::Mq | Kind::Sem),
-        }
+    /// Whether an object of this kind can have an address of this form.
+    pub fn accepts(self, form: Form) -> bool {
+        form.row().1.contains(&self)
     }
 
     /// The forms that an address of this kind may have.
@@ -139,46 +141,51 @@ impl Kind {
 
 impl Address {
     /// The form of this address.
-    pub const fn form(&self) -> Form {
-        match self {
-            Address::Name(Name::Posix(_)) => Form::Posix,
-            Address::Name(Name::File(_)) => Form::File,
-            Address::SysV(SysV::Key(_)) => Form::Key,
-            Address::SysV(SysV::Id(_)) => Form::Id,
-            Address::SysV(SysV::Ftok(..)) => Form::Ftok,
-            Address::SysV(SysV::Private) => Form::Private,
-        }
+    pub fn form(&self) -> Form {
+        self.written().0
     }
 
     /// The bytes that a user would type.
     pub fn to_bytes(&self) -> Vec<u8> {
+        self.written().1
+    }
+
+    fn written(&self) -> (Form, Vec<u8>) {
         match self {
-            Address::Name(name) => name.to_bytes(),
-            Address::SysV(sysv) => sysv.to_bytes(),
+            Address::Name(name) => name.written(),
+            Address::SysV(sysv) => sysv.written(),
         }
     }
 }
 
 impl Name {
-    fn to_bytes(&self) -> Vec<u8> {
+    fn written(&self) -> (Form, Vec<u8>) {
         match self {
-            Name::Posix(name) => name.as_os_str().as_bytes().to_vec(),
-            Name::File(path) => [b"file:", path.as_os_str().as_bytes()].concat(),
+            Name::Posix(name) => (Form::Posix, name.as_os_str().as_bytes().to_vec()),
+            Name::File(path) => (Form::File, [b"file:", path.as_os_str().as_bytes()].concat()),
         }
     }
 }
 
 impl SysV {
-    fn to_bytes(&self) -> Vec<u8> {
+    fn written(&self) -> (Form, Vec<u8>) {
         match self {
-            SysV::Key(key) => format!("key:{key}").into_bytes(),
-            SysV::Id(id) => format!("id:{id}").into_bytes(),
+            SysV::Key(key) => (Form::Key, format!("key:{key}").into_bytes()),
+            SysV::Id(id) => (Form::Id, format!("id:{id}").into_bytes()),
             SysV::Ftok(path, proj) => {
-                [b"ftok:", path.as_os_str().as_bytes(), format!(":{}", proj.get()).as_bytes()].concat()
+                let proj = format!(":{}", proj.get());
+                (Form::Ftok, [b"ftok:", path.as_os_str().as_bytes(), proj.as_bytes()].concat())
             }
-            SysV::Private => b"private:".to_vec(),
+            SysV::Private => (Form::Private, b"private:".to_vec()),
         }
     }
+}
+
+/// Who keeps a queue or semaphores: the kernel has two interfaces to them.
+#[derive(Debug)]
+pub(crate) enum Api<'a> {
+    Posix(&'a PosixName),
+    SysV(&'a SysV),
 }
 
 /// As [`Address::to_bytes`], made printable.
@@ -190,13 +197,13 @@ impl fmt::Display for Address {
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&printable(OsStr::from_bytes(&self.to_bytes())))
+        f.write_str(&printable(OsStr::from_bytes(&self.written().1)))
     }
 }
 
 impl fmt::Display for SysV {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&printable(OsStr::from_bytes(&self.to_bytes())))
+        f.write_str(&printable(OsStr::from_bytes(&self.written().1)))
     }
 }
 
