@@ -74,8 +74,8 @@ impl Control<'_> {
         }
     }
 
-    /// Call `step` until it is neither interrupted nor would block. Somebody who
-    /// shares the descriptor may have made it non-blocking.
+    /// Call `step`, again while it is interrupted or would block: somebody who shares
+    /// the descriptor may have made it non-blocking.
     pub(crate) fn retry(
         &self,
         fd: BorrowedFd<'_>,

@@ -33,7 +33,7 @@ pub(super) enum Available {
     Next(Stream),
 }
 
-/// Who is in the writer's way.
+/// The reader that is in the writer's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slowest {
     /// Bytes that it has not read yet.

@@ -120,7 +120,7 @@ impl Stream {
     }
 }
 
-/// Who has a slot.
+/// The owner of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     /// Nobody.

@@ -79,7 +79,7 @@ pub fn patient() -> Wait {
     Wait::new(Timeout::After(DEADLINE))
 }
 
-/// A wait that is to end in vain.
+/// A short wait, which ends in vain.
 pub fn brief() -> Wait {
     Wait::new(Timeout::After(Duration::from_millis(20)))
 }
