@@ -36,7 +36,8 @@ impl State {
 }
 
 /// A lock, as it is now. What is locked is the kernel's word; process numbers
-/// and times are the participants' own, and hints.
+/// and times are the participants' own, and hints. Participants of one process that came
+/// within a second may be listed as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     /// Whether it can be taken.
