@@ -1,13 +1,13 @@
 complete -c shmlock -s m -l mode -d 'Mode of a new lock, less the umask [default: 0600]' -r -f
 complete -c shmlock -s w -l timeout -d 'Wait no longer than this: 2, .5, 1m30s' -r -f
 complete -c shmlock -s E -l busy-status -d 'Status instead of 75 and 124' -r -f
-complete -c shmlock -l pthread -d 'Lock the robust pthread mutex there in a segment' -r -f
+complete -c shmlock -l pthread -d 'Lock the robust pthread mutex at OFFSET in a segment' -r -f
 complete -c shmlock -l shared -d 'A reader\'s lock: many at once, and no writer'
 complete -c shmlock -s n -l nonblock -d 'Do not wait: status 75 instead'
 complete -c shmlock -l strict -d 'End with status 7 if the last holder died inside'
 complete -c shmlock -l close -d 'Keep the lock\'s descriptor from the command'
 complete -c shmlock -l status -d 'Print who holds the lock and who waits'
 complete -c shmlock -s J -l json -d 'With --status: as a JSON object'
-complete -c shmlock -l reset -d 'Say that the data is sound, though a holder died'
+complete -c shmlock -l reset -d 'Mark the data as sound after a holder died'
 complete -c shmlock -s h -l help -d 'Print help'
 complete -c shmlock -s V -l version -d 'Print version'

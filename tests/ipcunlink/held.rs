@@ -79,7 +79,7 @@ fn a_lock_that_is_forced_away_is_warned_of() {
     }
     let output = t.cmd("ipcunlink").args(["--force", &address]).run();
     assert_eq!((output.status, output.stderr.lines().count()), (0, 1), "{output:?}");
-    assert!(output.stderr.contains("whom the next holder will not exclude"), "{output:?}");
+    assert!(output.stderr.contains("which does not exclude the next holder"), "{output:?}");
     assert!(t.left().is_empty());
 }
 

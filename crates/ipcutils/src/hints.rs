@@ -1,8 +1,8 @@
-//! What a [`Hint`] of the library is called in options: the only place where a
-//! cure names a tool or a flag.
+//! The words for a [`Hint`] of the library: the only place where a hint names a tool or
+//! an option.
 //!
-//! A test holds every word of it against the tools' command lines, so that a cure
-//! that cannot be typed fails the build.
+//! A test compares them with the tools' command lines, so that a hint that cannot be
+//! typed fails the build.
 
 use std::fmt::Write;
 
@@ -11,8 +11,8 @@ use libipc::address::Form;
 use libipc::error::{Error, Hint, Spelling};
 use libipc::text::printable;
 
-/// An error of the tool `tool` as the line that a user reads: the object, what went
-/// wrong, what else was told of it, and how to mend it.
+/// An error of the tool `tool`, as the line that a user reads: the object, what went
+/// wrong, the contexts, and how to mend it.
 pub fn line(error: &Error, contexts: &[String], tool: &str) -> String {
     let mut line = error.to_string();
     for context in contexts {
@@ -26,7 +26,7 @@ pub fn line(error: &Error, contexts: &[String], tool: &str) -> String {
 
 /// The hint in the words of the tool that shows it.
 pub fn words(hint: &Hint, tool: &str) -> String {
-    // A flag of the tool itself stands alone.
+    // The tool's own flag needs no tool in front.
     let flag = |of: &str, flag: &str| if of == tool { flag.to_owned() } else { format!("{of} {flag}") };
     match hint {
         Hint::Say(all) => format!("say {}", spellings(all)),
@@ -101,7 +101,7 @@ pub fn words(hint: &Hint, tool: &str) -> String {
     }
 }
 
-/// Addresses, each with what it is for where that is told.
+/// Addresses, each with what it is for, if that is known.
 fn spellings(all: &[Spelling]) -> String {
     let explained = all.iter().any(|spelling| spelling.meaning.is_some());
     let words: Vec<String> = all
@@ -133,8 +133,8 @@ fn forms(kind: Option<Kind>, tool: &str) -> String {
     format!("say {}{mutex}", either(&forms))
 }
 
-/// The numbers of kernel.sem: SEMMSL, SEMMNS, SEMOPM, SEMMNI. Other sets are in the
-/// way of the second and the fourth alone.
+/// One of the numbers of kernel.sem: SEMMSL, SEMMNS, SEMOPM, SEMMNI. Removing other sets
+/// helps with the second and the fourth only.
 fn semaphore_limit(number: u8) -> String {
     let (which, room) = match number {
         1 => ("first", ""),

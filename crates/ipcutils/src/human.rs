@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A number of bytes for people: four digits at most, then K, M, G...
+/// A number of bytes for people: up to four digits, else with K, M, G...
 pub fn size(bytes: u64) -> String {
     if bytes < 10_000 {
         return bytes.to_string();
@@ -28,8 +28,8 @@ pub fn age(age: Duration) -> String {
     }
 }
 
-/// A moment as RFC 3339 has it, in UTC, without fractions of a second. One that
-/// the calendar does not reach is its end.
+/// A moment in the form of RFC 3339, in UTC, without fractions of a second. A moment
+/// beyond the calendar becomes its first or its last.
 pub fn timestamp(moment: SystemTime) -> String {
     let seconds = match moment.duration_since(UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),

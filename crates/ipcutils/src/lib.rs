@@ -9,9 +9,9 @@
 //! | [`args`] | what the tools' options share: groups, and parsers of values |
 //! | [`operand`], [`records`] | what comes in: FILE, lines |
 //! | [`message`], [`show`] | what goes out: messages, objects |
-//! | [`owner`] | what is told of a holder that died |
+//! | [`owner`] | the warning about a holder that died |
 //! | [`human`] | sizes, ages and moments in words |
-//! | [`hints`] | what a hint of the library is called in options |
+//! | [`hints`] | the words for a hint of the library |
 #![forbid(unsafe_code)]
 
 pub mod app;

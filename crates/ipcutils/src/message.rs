@@ -38,28 +38,32 @@ struct Json<'a> {
 pub struct Output<'fd> {
     fd: BorrowedFd<'fd>,
     format: Format,
-    /// Whether what cannot be written is lost, or only a copy.
+    /// Whether the messages were taken from the queue: then those that cannot be
+    /// written are lost. Otherwise they are copies.
     taken: bool,
     buffer: Vec<u8>,
     /// Where in the buffer each message ends.
     ends: Vec<usize>,
-    /// Signals wait while messages are here that are nowhere else.
+    /// Signals are deferred while messages are here that are nowhere else.
     signals: Option<Deferred>,
 }
 
 impl<'fd> Output<'fd> {
-    /// Bytes that are collected before they are written.
+    /// How many bytes are collected before they are written.
     const ENOUGH: usize = 64 * 1024;
-    /// Messages that are collected, however short.
+    /// How many messages are collected at most.
     const MANY: usize = 4096;
 
-    /// To this descriptor. A pipe is not enlarged: what lies in it is lost with
-    /// its reader.
+    /// Messages for this descriptor. A pipe is not enlarged: the messages in it are
+    /// lost with its reader.
     pub fn new(fd: BorrowedFd<'fd>, format: Format, taken: bool) -> Self {
         Output { fd, format, taken, buffer: Vec::new(), ends: Vec::new(), signals: None }
     }
 
-    /// Before a message is taken: signals wait until it has been written.
+    /// Defer signals, before a message is taken, until it is written.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoRoom`] if there is no descriptor for that.
     pub fn hold(&mut self) -> Result<()> {
         if self.signals.is_none() {
             self.signals = Some(Deferred::new()?);
@@ -67,7 +71,10 @@ impl<'fd> Output<'fd> {
         Ok(())
     }
 
-    /// Take a message; it is written by the next [`Output::flush`] at the latest.
+    /// Add a message, which the next [`Output::flush`] writes at the latest.
+    ///
+    /// # Errors
+    /// Those of [`Output::flush`].
     pub fn put(&mut self, address: &Address, body: &[u8], number: i64) -> Result<()> {
         match self.format {
             Format::Raw => self.buffer.extend_from_slice(body),
@@ -95,10 +102,10 @@ impl<'fd> Output<'fd> {
         if self.buffer.len() >= Self::ENOUGH || self.ends.len() >= Self::MANY { self.flush() } else { Ok(()) }
     }
 
-    /// Write what has been taken.
+    /// Write the messages that were added.
     ///
     /// # Errors
-    /// [`ErrorKind::Failure`], and how many messages are lost by it.
+    /// [`ErrorKind::Failure`], and how many messages it has lost.
     pub fn flush(&mut self) -> Result<()> {
         let written = copy::write_all(self.fd, &self.buffer, self.signals.as_ref());
         let result = written.map_err(|unwritten| {
@@ -111,7 +118,7 @@ impl<'fd> Output<'fd> {
         });
         self.buffer.clear();
         self.ends.clear();
-        // What came meanwhile ends the process here, with everything written.
+        // A signal that came meanwhile ends the process here, with everything written.
         self.signals = None;
         result
     }

@@ -15,7 +15,10 @@ use crate::app::{INPUT, Io};
 pub struct Operand(Option<(File, String)>);
 
 impl Operand {
-    /// Open it; none, and `-`, are standard input.
+    /// Open the operand. None and `-` mean standard input.
+    ///
+    /// # Errors
+    /// [`Failure`](libipc::ErrorKind::Failure): open(2).
     pub fn open(path: Option<&Path>) -> Result<Self> {
         let Some(path) = path.filter(|&path| path != Path::new("-")) else { return Ok(Operand(None)) };
         let label = printable(path.as_os_str());
@@ -23,7 +26,10 @@ impl Operand {
         Ok(Operand(Some((file, label))))
     }
 
-    /// To be read.
+    /// The input to read.
+    ///
+    /// # Errors
+    /// [`Failure`](libipc::ErrorKind::Failure) if it is a directory, or closed.
     pub fn input<'a>(&'a self, io: &Io<'a>) -> Result<Input<'a>> {
         match &self.0 {
             Some((file, label)) => Input::new(file.as_fd(), label),

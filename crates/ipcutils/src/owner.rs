@@ -1,12 +1,12 @@
-//! What a tool tells of a lock whose last holder died inside.
+//! The warning about a lock whose last holder died inside.
 
 use libipc::lock::OwnerDied;
 use libipc::{Address, Hint, Result};
 
 use crate::app::Io;
 
-/// Say so on standard error, or fail if the user is `strict`. `hint` tells how to say
-/// that the data is sound.
+/// Warn that the last holder died, or fail if the user is `strict`. `hint` says how to
+/// mark the data as sound.
 ///
 /// # Errors
 /// [`PeerDied`](libipc::ErrorKind::PeerDied).

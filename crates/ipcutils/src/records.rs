@@ -1,5 +1,5 @@
-//! A byte stream into records, each ended by one byte, without holding more
-//! than one record and a block.
+//! A byte stream in records, each ended by one byte. No more than one record and a
+//! block are held in memory.
 
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
@@ -15,25 +15,25 @@ pub struct Records<'i> {
     end: u8,
     longest: usize,
     buffer: Vec<u8>,
-    /// What of the buffer has been read and not been given out.
+    /// The part of the buffer from here to `filled` was read and not given out.
     begin: usize,
     filled: usize,
     at_end: bool,
 }
 
 impl<'i> Records<'i> {
-    /// Records that end with the byte `end`, the last perhaps without, of at most
-    /// `longest` bytes.
+    /// The records of an input, of at most `longest` bytes. Each ends with the byte
+    /// `end`; the last may lack it.
     pub fn new(input: &'i Input<'i>, end: u8, longest: usize) -> Self {
         Records { input, end, longest, buffer: Vec::new(), begin: 0, filled: 0, at_end: false }
     }
 
-    /// The next record without its end, and whether the input was read for it,
-    /// which may have taken long; None after the last.
+    /// The next record without its end; None after the last. The flag says whether the
+    /// input was read for it, which may have taken long.
     ///
     /// # Errors
     /// [`ErrorKind::Failure`] if the input cannot be read; [`ErrorKind::NoRoom`] without
-    /// memory for a record. `too_long` of a record that is longer than it may be.
+    /// memory for a record; `too_long` for a record of more than `longest` bytes.
     pub fn next(&mut self, too_long: impl FnOnce() -> Error) -> Result<Option<(&[u8], bool)>> {
         match self.next_range(|_| Ok(()))? {
             Some((record, _)) if record.len() > self.longest => Err(too_long()),
@@ -42,7 +42,7 @@ impl<'i> Records<'i> {
         }
     }
 
-    /// Where in the buffer it is; `wait` is called before each read.
+    /// The place of the next record in the buffer. `wait` is called before each read.
     fn next_range(&mut self, wait: impl Fn(BorrowedFd<'_>) -> Result<()>) -> Result<Option<(Range<usize>, bool)>> {
         let (mut searched, mut waited) = (0, false);
         loop {
@@ -58,8 +58,8 @@ impl<'i> Records<'i> {
                 self.begin = self.filled;
                 return Ok((!record.is_empty()).then_some((record, waited)));
             }
-            // A rest goes to the front, so that only as much of the buffer is
-            // ever touched as the records need.
+            // A rest goes to the front, so that no more of the buffer is touched than
+            // the records need.
             self.buffer.copy_within(self.begin..self.filled, 0);
             self.filled -= self.begin;
             self.begin = 0;
@@ -73,8 +73,8 @@ impl<'i> Records<'i> {
         }
     }
 
-    /// Make the buffer at least this long. It doubles up to what the longest
-    /// record needs: who says how long that is may have lied.
+    /// Make the buffer at least this long. It doubles, up to what the longest record
+    /// needs: that length may be a lie, so memory for it is not taken at once.
     fn grow(&mut self, least: usize) -> Result<()> {
         let now = self.buffer.len();
         if least <= now {
@@ -88,12 +88,13 @@ impl<'i> Records<'i> {
         Ok(())
     }
 
-    /// All records that are there, at least one, with their ends, the last of the
-    /// input perhaps without, unless that is to be made `complete`; None after the
-    /// last. One longer than `longest` comes alone, as much of it as there is.
+    /// All records that are there, at least one, with their ends; None after the last.
+    ///
+    /// The last record of the input may lack its end, unless `complete` is set. Of a
+    /// record longer than `longest` the part comes that is there.
     ///
     /// # Errors
-    /// As of [`Records::next`], and of `wait`, which waits for input.
+    /// Those of [`Records::next`], and of `wait`, which waits for input.
     pub fn some(&mut self, complete: bool, wait: impl Fn(BorrowedFd<'_>) -> Result<()>) -> Result<Option<&[u8]>> {
         let Some((first, _)) = self.next_range(wait)? else { return Ok(None) };
         if complete && self.at_end {
@@ -112,7 +113,7 @@ impl<'i> Records<'i> {
 /// The whole input.
 ///
 /// # Errors
-/// As of [`Records::next`].
+/// Those of [`Records::next`].
 pub fn whole(input: &Input<'_>, longest: usize, too_long: impl FnOnce() -> Error) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut block = vec![0; longest.saturating_add(1).min(STEP)];

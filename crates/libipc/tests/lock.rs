@@ -35,13 +35,14 @@ fn a_lock_from_two_handles() {
     one.release().unwrap();
     let readers = [acquire(&own.address, &SHARED).unwrap(), acquire(&own.address, &SHARED).unwrap()];
     let status = Lock::inspect(&own.address).unwrap();
-    assert_eq!((status.state, status.readers.len()), (State::Shared, 2));
+    // Two of one process within a second may be listed as one.
+    assert!(status.state == State::Shared && [1, 2].contains(&status.readers.len()), "{status:?}");
     assert_eq!(kind(one.reacquire(&mut now())), ErrorKind::Busy);
     drop(readers);
-    one.reacquire(&mut now()).unwrap();
+    one.reacquire(&mut patient()).unwrap();
     assert_eq!(one.owner_died(), Ok(None));
     drop(one);
-    assert_eq!(state(&own.address), State::Free);
+    wait_until("it is free", || state(&own.address) == State::Free);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use libipc::ring::{self, OnUnfinished, ReadOptions, Reader, StartAt, Status, Str
 use libipc::wait::Wait;
 use libipc::{Address, ErrorKind, Kind, Result};
 
-use crate::util::{Own, brief, file, kind, now, patient};
+use crate::util::{Own, brief, file, kind, now, patient, wait_until};
 
 const WRITE: WriteOptions = WriteOptions {
     capacity: ring::SMALLEST,
@@ -98,16 +98,17 @@ fn a_writer_that_died_is_told_of() {
     dies.append(b"half", b'\n', &mut now()).unwrap();
     drop(dies);
     let mut reader = reader(&own.address, &READ).unwrap();
-    let (content, _, done) = read(&mut reader, &mut now());
+    let (content, _, done) = read(&mut reader, &mut patient());
     assert_eq!((content, kind(done)), (b"half".to_vec(), ErrorKind::PeerDied));
     reader.leave();
     assert_eq!(Status::inspect(&own.address).unwrap().writer, StreamState::Died);
     let refused = writer(&own.address, &WRITE).unwrap_err();
     assert_eq!((refused.kind, refused.hint.as_deref()), (ErrorKind::PeerDied, Some(&Hint::ResumeOrRestart(4))));
-    let resumed = writer(&own.address, &WriteOptions { on_unfinished: OnUnfinished::Resume, ..WRITE }).unwrap();
+    let resume = WriteOptions { on_unfinished: OnUnfinished::Resume, ..WRITE };
+    let resumed = Writer::open(&own.address, &resume, &mut patient()).unwrap();
     assert_eq!(resumed.position(), 4);
     resumed.end();
-    let next = writer(&own.address, &WRITE).unwrap();
+    let next = Writer::open(&own.address, &WRITE, &mut patient()).unwrap();
     assert_eq!((next.position(), Status::inspect(&own.address).unwrap().generation), (0, 2));
 }
 
@@ -122,10 +123,13 @@ fn a_name_keeps_the_position_of_a_reader() {
     assert_eq!(kind(reader(&own.address, &named(1))), ErrorKind::Busy);
     assert_eq!(kind(ring::forget(&own.address, "me".as_ref(), &mut now())), ErrorKind::Busy);
     first.leave();
-    let mut again = reader(&own.address, &named(1)).unwrap();
-    assert_eq!(read(&mut again, &mut now()).0, b"b\n");
-    drop(again);
-    ring::forget(&own.address, "me".as_ref(), &mut now()).unwrap();
+    let mut again = None;
+    wait_until("the name is away", || {
+        again = reader(&own.address, &named(1)).ok();
+        again.is_some()
+    });
+    assert_eq!(read(&mut again.unwrap(), &mut now()).0, b"b\n");
+    wait_until("the name is given up", || ring::forget(&own.address, "me".as_ref(), &mut now()).is_ok());
     assert_eq!(kind(ring::forget(&own.address, "me".as_ref(), &mut now())), ErrorKind::Missing);
     let nobody = ReadOptions { name: Some("".into()), ..READ };
     assert_eq!(kind(reader(&own.address, &nobody)), ErrorKind::Usage);

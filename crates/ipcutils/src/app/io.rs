@@ -15,7 +15,7 @@ use crate::hints;
 /// What standard input is called in messages.
 pub const INPUT: &str = "standard input";
 
-/// What a tool works with.
+/// The standard descriptors that a tool works with, and its name.
 #[derive(Clone, Copy, Debug)]
 pub struct Io<'fd> {
     pub(super) tool: &'fd str,
@@ -25,8 +25,7 @@ pub struct Io<'fd> {
 }
 
 impl<'fd> Io<'fd> {
-    /// For the tool of this name, with these descriptors; None for one that is
-    /// closed.
+    /// The input and output of the tool with this name; None for a closed descriptor.
     pub fn new(
         tool: &'fd str,
         stdin: Option<BorrowedFd<'fd>>,
@@ -64,7 +63,7 @@ impl<'fd> Io<'fd> {
     /// Write a line to standard output: a bare value, for a script to read.
     ///
     /// # Errors
-    /// As of [`Io::write`].
+    /// Those of [`Io::write`].
     pub fn print(&self, line: impl Display) -> Result<()> {
         self.write(format!("{line}\n").as_bytes())
     }
@@ -72,17 +71,17 @@ impl<'fd> Io<'fd> {
     /// Write a value to standard output as JSON, on one line.
     ///
     /// # Errors
-    /// As of [`Io::write`].
+    /// Those of [`Io::write`].
     pub fn print_json(&self, value: &impl serde::Serialize) -> Result<()> {
         let json = serde_json::to_string(value);
         self.print(json.map_err(|error| Error::new(ErrorKind::Failure, "JSON", error.to_string()))?)
     }
 
-    /// Tell the identifier of a new System V object that no key finds, while signals
-    /// wait: a death by SIGPIPE would leave an object that nobody was told of.
+    /// Print the identifier of a new System V object that no key finds, while signals
+    /// are deferred: a death by SIGPIPE would leave an object that nobody knows.
     ///
     /// # Errors
-    /// As of [`Io::write`]: then the object is to be removed.
+    /// Those of [`Io::write`]: then the caller removes the object.
     pub fn announce(&self, id: i32, signals: &Deferred) -> Result<()> {
         copy::write_all(self.stdout()?, format!("id:{id}\n").as_bytes(), Some(signals))
             .map_err(|unwritten| unwritten.explain(OUTPUT))
@@ -96,14 +95,14 @@ impl<'fd> Io<'fd> {
         }
     }
 
-    /// Tell an error on standard error, with what else is known of it; its status.
+    /// Write an error and its contexts to standard error. Returns its exit status.
     pub fn fail(&self, error: &Error, contexts: &[String]) -> u8 {
         self.warn(hints::line(error, contexts, self.tool));
         status(error.kind)
     }
 
-    /// A bar that shows how far a copy is, if it is `wanted` and standard error is a
-    /// terminal. `length` is in bytes, where it is known.
+    /// A bar for the progress of a copy, if it is `wanted` and standard error is a
+    /// terminal. `length` is in bytes, if it is known.
     pub fn progress(&self, wanted: bool, length: Option<u64>) -> Bar {
         Bar::new(self.stderr.filter(|_| wanted), length)
     }

@@ -1,7 +1,7 @@
 //! The frame of a tool: arguments in, exit status out.
 //!
-//! A tool is a function of its arguments and of [`Io`]. What happens to the process
-//! beside happens here, or is listed here:
+//! A tool is a function of its arguments and of [`Io`]. Every other effect on the
+//! process is made here, or listed here:
 //!
 //! | effect | why | given back |
 //! | --- | --- | --- |
@@ -10,8 +10,8 @@
 //! | the action of SIGBUS, while memory is mapped | truncated memory is an error, no death | when it is unmapped |
 //! | the action of SIGCHLD, while a command runs | an ignored one would hide its end | when the command has ended |
 //! | the signal mask, for some calls and while a command runs | no work is left half done | at their end |
-//! | a timer, and the action of the last real-time signal | calls that know no deadline end | when the wait is over |
-//! | the umask is read by setting it, without /proc alone | System V forgets it | at once |
+//! | a timer, and the action of the last real-time signal | calls without a timeout of their own end | when the wait is over |
+//! | the umask, read by setting it, only without /proc | System V objects obey it too | at once |
 //! | SIGTSTP, SIGCONT, SIGWINCH, by `ipcls --watch` | the screen is given back | handlers before ours still run; a stop stops |
 //! | termios(3), by `ipcls --watch` | single keys | however it ends |
 //!
@@ -40,16 +40,16 @@ use status::status_beside_command;
 /// A tool: what clap reads its arguments into. By convention the option `-E` is
 /// called `busy_status`, and what follows `--` is called `command`.
 pub trait Tool: clap::Parser {
-    /// Do it. An error may carry contexts: what was done before it, as "messages
-    /// sent: 3".
+    /// Run the tool. An error may carry contexts, which say what was done before it, as
+    /// "messages sent: 3".
     ///
     /// # Errors
-    /// A [`libipc::Error`], whose kind is the status.
+    /// A [`libipc::Error`], whose kind decides the exit status.
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome>;
 }
 
-/// The `main` of every binary: the name of the tool, and
-/// the arguments, of which the first is the program's name.
+/// The `main` of every binary. It gets the name of the tool and the arguments, of which
+/// the first is the program's name, and returns the exit status.
 pub fn main<T: Tool>(name: &str, args: Vec<OsString>) -> u8 {
     start::prepare();
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
@@ -62,7 +62,7 @@ pub fn main<T: Tool>(name: &str, args: Vec<OsString>) -> u8 {
     run::<T>(args.into_iter().skip(1), &io)
 }
 
-/// Run a tool with these arguments and descriptors; its exit status.
+/// Run a tool with these arguments and descriptors. Returns its exit status.
 pub fn run<T: Tool>(args: impl IntoIterator<Item = OsString>, io: &Io<'_>) -> u8 {
     let argv: Vec<_> = std::iter::once(OsString::from(io.tool)).chain(args).collect();
     let parsed = T::command().try_get_matches_from(&argv).and_then(|matches| {
@@ -87,7 +87,7 @@ pub fn run<T: Tool>(args: impl IntoIterator<Item = OsString>, io: &Io<'_>) -> u8
     }
 }
 
-/// Tell an error and its contexts; its kind.
+/// Report an error and its contexts. Returns its kind.
 fn tell(error: &anyhow::Error, io: &Io<'_>) -> ErrorKind {
     let Some(root) = error.downcast_ref::<Error>() else {
         io.warn(format_args!("{error:#}"));
@@ -110,7 +110,7 @@ fn not_parsed<T: Tool>(argv: &[OsString], error: &clap::Error, io: &Io<'_>) -> u
     let message = usage::line(error, io.tool);
     let help = if message.ends_with(')') { String::new() } else { format!(" (see '{} --help')", io.tool) };
     io.warn(format_args!("{message}{help}"));
-    // What was not understood may have had a command.
+    // Arguments that were not understood may have included a command.
     let is_command = |argument: &clap::Arg| argument.get_id() == "command";
     let had_command = argv.iter().any(|word| word == "--") && T::command().get_arguments().any(is_command);
     if had_command { OWN_FAILURE } else { status(ErrorKind::Usage) }

@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Times a second that the bar is drawn at most.
+/// How often the bar is drawn in a second, at most.
 const RATE: u8 = 20;
 
 /// A bar on a terminal, or nothing. Its last state stays on the screen, after a
@@ -37,7 +37,7 @@ impl Bar {
         Bar(Some((bar, file)))
     }
 
-    /// Counts bytes more; None where nothing is drawn.
+    /// A function that adds bytes to the bar; None if there is no bar.
     pub fn counter(&self) -> Option<impl FnMut(u64)> {
         self.0.as_ref().map(|(bar, _)| |bytes| bar.inc(bytes))
     }

@@ -9,7 +9,7 @@ use libipc::process::command::End;
 pub enum Outcome {
     /// Done.
     Done,
-    /// Failed with this status; everything has been said.
+    /// Failed with this status, and the message was written.
     Failed(u8),
 }
 
@@ -45,9 +45,9 @@ pub fn status(kind: ErrorKind) -> u8 {
     }
 }
 
-/// The status of a tool that runs a command, whose own status is the tool's: its
-/// failures are [`OWN_FAILURE`], as in env(1), but for those that say whether the
-/// command was run. [`ErrorKind::PeerDied`] is what `--strict` asks for.
+/// The status of a failed tool that runs a command. As the command's status is the
+/// tool's, other failures are [`OWN_FAILURE`], as in env(1), except those that say
+/// whether the command was run. [`ErrorKind::PeerDied`] is what `--strict` asks for.
 pub(super) fn status_beside_command(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::Busy
@@ -66,8 +66,8 @@ pub(super) fn status_beside_command(kind: ErrorKind) -> u8 {
     }
 }
 
-/// How a tool with several operands ends, given the statuses of those that
-/// failed: the one that they share, else 1.
+/// How a tool with several operands ends, given the statuses of those that failed: with
+/// their common status, else 1.
 pub fn combined(failures: &[u8]) -> Outcome {
     match failures {
         [] => Outcome::Done,

@@ -8,8 +8,8 @@ use libipc::text::printable;
 
 use crate::hints;
 
-/// clap's message on one line. Values were checked by our own parsers, whose
-/// words say more than which option it was.
+/// clap's message on one line. For a value that one of our own parsers refused, it is
+/// the parser's message.
 pub(super) fn line(error: &clap::Error, tool: &str) -> String {
     if let (ClapKind::ValueValidation, Some(source)) = (error.kind(), std::error::Error::source(error)) {
         let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
@@ -25,7 +25,7 @@ pub(super) fn line(error: &clap::Error, tool: &str) -> String {
     // Words of the command line are in it, whatever they hold.
     let text = error.to_string();
     let one_line = |text: &str| printable(OsStr::new(&text.split_whitespace().collect::<Vec<_>>().join(" ")));
-    // Paragraphs: the message, tips, usage. Of the tips, a word misspelt.
+    // Paragraphs: the message, tips, usage. Only the tip about a misspelt word is kept.
     let mut paragraphs = text.split("\n\n");
     let message = one_line(paragraphs.next().unwrap_or(&text));
     let tip = paragraphs.map(one_line).find(|tip| tip.starts_with("tip: a similar"));

@@ -1,4 +1,4 @@
-//! What the tools' options share: groups of options, and the parsers of values.
+//! What the tools' options share: groups of options, and parsers of values.
 
 mod values;
 
@@ -17,7 +17,7 @@ pub use values::*;
 /// The last line of each help.
 pub const AFTER_HELP: &str = "Addresses, durations and exit statuses: see ipcutils(7).";
 
-/// The forms of an address of this kind, for help texts, but for those that the tool
+/// The forms of an address of this kind, for help texts, without those that the tool
 /// cannot use.
 pub fn forms(kind: Kind, but: &[Form]) -> String {
     let forms: Vec<_> = kind.forms().filter(|form| !but.contains(form)).map(Form::as_str).collect();
@@ -65,7 +65,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether something besides `--mine` chooses among them.
+    /// Whether an option other than `--mine` chooses among the objects.
     pub fn chooses(&self) -> bool {
         self.older.is_some() || self.name.is_some()
     }
@@ -143,7 +143,7 @@ impl NewQueue {
         Ok(None)
     }
 
-    /// With -v, say that a queue which exists is not what was asked for.
+    /// With -v, say if a queue that exists has other limits than were asked for.
     pub fn report_other_limits(&self, io: &Io<'_>, address: &Address, queue: &Queue) {
         let Some(Attributes { max_messages, message_size, .. }) = queue.attributes() else { return };
         let differs = |asked: Option<u64>, has| asked.is_some_and(|asked| asked != has);

@@ -1,4 +1,5 @@
-//! Parsers of values: strict, as nothing may wrap or be taken for something else.
+//! Parsers of values. They are strict: no number wraps, and nothing is taken for
+//! something else.
 
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
@@ -15,13 +16,13 @@ use crate::show::{Column, Columns};
 /// The largest type of a System V message.
 pub const LAST_TYPE: u64 = i64::MAX as u64;
 
-/// An ADDRESS of a tool that knows the kind. One that an object of this kind cannot
-/// have is refused, before anything is opened.
+/// The ADDRESS of an object of this kind. One that such an object cannot have is
+/// refused before anything is opened.
 pub fn address(kind: Kind) -> impl TypedValueParser<Value = Address> {
     OsStringValueParser::new().try_map(move |text: OsString| kind.parse(&text))
 }
 
-/// An ADDRESS of an object whose kind another option tells.
+/// The ADDRESS of an object whose kind depends on another option.
 pub fn any_address() -> impl TypedValueParser<Value = Address> {
     OsStringValueParser::new().try_map(|text: OsString| Address::parse(&text))
 }

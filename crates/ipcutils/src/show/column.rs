@@ -17,10 +17,10 @@ pub struct Row {
     pub verdict: Option<Verdict>,
 }
 
-/// What stands in a field.
+/// The content of a field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// This kind has no such thing.
+    /// This kind of object has no such thing.
     Absent,
     /// It cannot be known.
     Unknown,
@@ -36,9 +36,9 @@ pub enum Value {
     Numbers(Vec<u64>),
     /// Two numbers for each element.
     Pairs(Vec<(u64, u64)>),
-    /// Processes, and who else there may be.
+    /// Processes, and whether there may be others.
     Holders(Vec<u64>, Unseen),
-    /// How long ago.
+    /// How long ago something was.
     Age(Duration),
     /// A moment.
     Time(SystemTime),
@@ -74,7 +74,7 @@ impl Default for Context {
 /// A column.
 #[derive(Debug)]
 pub struct Column {
-    /// Its word, as `-o` takes it.
+    /// The word for it, as `-o` takes it.
     pub name: &'static str,
     value: Source,
 }
@@ -83,7 +83,7 @@ pub struct Column {
 #[derive(Debug)]
 enum Source {
     Object(fn(&Object, &Context) -> Value),
-    /// What is known once all processes were looked at.
+    /// From the verdict, for which all processes are looked at.
     Verdict(fn(&Verdict) -> Value),
 }
 
@@ -108,12 +108,12 @@ impl Column {
         names.iter().filter_map(|name| Self::find(name)).collect()
     }
 
-    /// Whether it asks for who holds the object.
+    /// Whether it needs the verdict on an object.
     pub fn needs_verdict(&self) -> bool {
         matches!(self.value, Source::Verdict(_))
     }
 
-    /// What it says of an object.
+    /// The value of this column for an object.
     pub fn value(&self, row: &Row, context: &Context) -> Value {
         match (&self.value, &row.verdict) {
             (Source::Object(value), _) => value(&row.object, context),
@@ -274,7 +274,7 @@ fn last_pid(object: &Object, _: &Context) -> Value {
     }
 }
 
-/// How full a queue is, the values of semaphores, what a ring or a lock says.
+/// How full a queue is, the values of semaphores, the state of a ring or a lock.
 fn in_use(object: &Object, _: &Context) -> Value {
     let text = match &object.detail {
         Detail::Segment(_) => return Value::Absent,
@@ -304,7 +304,7 @@ fn in_use(object: &Object, _: &Context) -> Value {
 }
 
 impl Value {
-    /// For people, in a table.
+    /// The value for people, in a table.
     pub fn in_table(&self) -> String {
         match self {
             Value::Bytes(bytes) => human::size(*bytes),
@@ -328,7 +328,7 @@ impl Value {
         }
     }
 
-    /// For scripts, and where there is room: nothing shortened.
+    /// The value for scripts, and where there is room: nothing is shortened.
     pub fn plain(&self) -> String {
         let join = |words: Vec<String>| if words.is_empty() { "-".to_owned() } else { words.join(",") };
         match self {
@@ -354,12 +354,12 @@ impl Value {
         }
     }
 
-    /// Whether it stands at the right of its column.
+    /// Whether the value stands at the right of its column.
     pub fn is_numeric(&self) -> bool {
         matches!(self, Value::Number(_) | Value::Bytes(_) | Value::Age(_) | Value::Mode(_))
     }
 
-    /// One field of a line: blanks are escaped as well.
+    /// The value as one field of a line: blanks are escaped too.
     pub fn raw(&self) -> String {
         self.plain().replace(' ', "\\x20")
     }

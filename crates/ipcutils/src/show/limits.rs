@@ -41,7 +41,7 @@ pub fn table(limits: &[KernelLimit], headings: bool, colours: Colours) -> String
     table::table(headings.then_some(&names), &rows, colours)
 }
 
-/// A limit as JSON: null is what cannot be known.
+/// A limit as JSON; null stands for what cannot be known.
 #[derive(serde::Serialize)]
 struct Json<'a> {
     name: &'a str,

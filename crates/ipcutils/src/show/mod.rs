@@ -1,4 +1,4 @@
-//! Objects on paper: what ipcls shows, and what other tools show of one object.
+//! How objects are shown: by ipcls, and by tools that show a single one.
 //!
 //! | module | what |
 //! | --- | --- |

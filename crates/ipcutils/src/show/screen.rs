@@ -14,9 +14,9 @@ use super::view::View;
 use crate::app::Io;
 use crate::human;
 
-/// Ticks that are remembered.
+/// How many ticks are remembered.
 const HISTORY: usize = 10;
-/// The other screen, no cursor, no wrapping of long lines.
+/// Switch to the other screen, without a cursor and without wrapping long lines.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 
@@ -64,7 +64,7 @@ impl Track {
     fn draw(&self, steps: &[char]) -> String {
         let highest = self.full.unwrap_or_else(|| self.levels.iter().copied().fold(1.0, f64::max)).max(1.0);
         let top = steps.len() - 1;
-        // What is not nothing is seen.
+        // A level above zero is always visible.
         let step = |level: &f64| (((level / highest) * top as f64).ceil() as usize).min(top);
         let mut text: String = self.levels.iter().map(|level| steps[step(level)]).collect();
         if let Some(rate) = self.rate {
@@ -89,7 +89,7 @@ fn steps() -> &'static [char] {
 /// What was seen at a tick: the objects, and what could not be listed.
 type Seen = (Vec<Row>, Vec<String>);
 
-/// Draw until the user has seen enough.
+/// Draw the table at each tick until the user quits.
 ///
 /// # Errors
 /// If there is no terminal to read keys from, or it cannot be written to.
@@ -109,7 +109,7 @@ pub fn watch(io: &Io<'_>, every: Duration, view: &View<'_>, mut look: impl FnMut
                 Event::Tick => {
                     seen = look();
                     remember(&mut tracks, &seen.0);
-                    // Late ticks are left out, not made up for.
+                    // Late ticks are left out.
                     next = (next + every).max(Instant::now());
                 }
                 Event::Key(b'q' | b'Q') | Event::End => return Ok(()),
@@ -127,7 +127,7 @@ pub fn watch(io: &Io<'_>, every: Duration, view: &View<'_>, mut look: impl FnMut
     done.and(left)
 }
 
-/// By address and identifier: what was made anew is another object.
+/// What tells objects apart: an object that was made anew has another identifier.
 fn identity(object: &Object) -> (Vec<u8>, Option<i32>) {
     (object.address.to_bytes(), object.id)
 }
@@ -184,7 +184,7 @@ fn frame(
     lines.extend(failures.first().cloned());
     let mut text = String::from("\x1b[H");
     for (i, line) in lines.iter().take(rows).enumerate() {
-        // Erased first: at the end the cursor stands on a character of a full line.
+        // Erase first: after a full line the cursor stands on its last character.
         text.extend([if i == 0 { "" } else { "\r\n" }, "\x1b[2K", line]);
     }
     text + "\x1b[J"

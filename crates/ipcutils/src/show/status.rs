@@ -31,7 +31,7 @@ pub fn ring_lines(status: &ring::Status) -> Vec<(&'static str, String)> {
     lines
 }
 
-/// The lines of a lock, of which the first has this name.
+/// The lines of a lock. The first, with its state, has the name `state`.
 pub fn lock_lines(state: &'static str, status: &lock::Status) -> Vec<(&'static str, String)> {
     let lock = Lock::new(status);
     let mut lines = vec![(state, lock.state.to_owned())];
@@ -82,7 +82,7 @@ struct Reader {
 }
 
 impl<'a> Ring<'a> {
-    /// This ring.
+    /// The JSON of this ring.
     pub fn new(status: &'a ring::Status) -> Self {
         let ring::Status {
             capacity, generation, writer, many, overwrite, position, oldest, orphan, ref readers, ..
@@ -122,7 +122,7 @@ struct Process {
 }
 
 impl Lock {
-    /// This lock.
+    /// The JSON of this lock.
     pub fn new(status: &lock::Status) -> Self {
         let participants = |all: &[Participant]| all.iter().map(Process::new).collect();
         let mark = status.mark.as_ref().map(Process::marked);
@@ -153,12 +153,12 @@ fn since(at: SystemTime) -> String {
     human::timestamp(at)
 }
 
-/// What a tool prints of one object: its address, then what it is.
+/// What a tool prints of one object: its address and its status.
 #[derive(serde::Serialize)]
 pub struct Addressed<T> {
     /// The address.
     pub address: String,
-    /// The rest, beside it.
+    /// The members of the status, beside the address.
     #[serde(flatten)]
     pub status: T,
 }

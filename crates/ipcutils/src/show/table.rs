@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::os::fd::BorrowedFd;
 
-/// Escape sequences, or none.
+/// Whether text is coloured.
 #[derive(Clone, Copy, Debug)]
 pub struct Colours(bool);
 
@@ -12,10 +12,10 @@ const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
 
 impl Colours {
-    /// None at all.
+    /// No colours.
     pub const NONE: Colours = Colours(false);
 
-    /// On a terminal that has them, unless NO_COLOR is set.
+    /// Colours on a terminal that has them, unless NO_COLOR is set.
     pub fn of(out: BorrowedFd<'_>) -> Self {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         Colours(out.is_terminal() && set("NO_COLOR").is_none() && set("TERM").is_some_and(|term| term != "dumb"))
@@ -37,11 +37,11 @@ impl Colours {
 /// A cell of a table.
 #[derive(Clone, Debug)]
 pub(super) struct Cell {
-    /// What stands in it.
+    /// Its content.
     pub(super) text: String,
-    /// At the right.
+    /// Whether the text stands at the right.
     pub(super) right: bool,
-    /// In colour.
+    /// Whether the text is coloured.
     pub(super) alarm: bool,
 }
 
@@ -61,8 +61,8 @@ impl Cell {
     }
 }
 
-/// Lines of aligned cells. The last column may be as long as it is; a column
-/// is at the right if any of its cells is.
+/// Lines of aligned cells. The last column is not padded. If any cell of a column stands
+/// at the right, all do.
 pub(super) fn table(headings: Option<&[String]>, rows: &[Vec<Cell>], colours: Colours) -> String {
     let headings: Vec<Vec<Cell>> = headings.into_iter().map(|words| words.iter().map(Cell::left).collect()).collect();
     let all = || headings.iter().chain(rows);

@@ -10,16 +10,16 @@ use super::status::{Lock, Ring, lock_lines, ring_lines};
 use super::table::{Cell, Colours, table};
 use crate::human;
 
-/// What is to be shown of objects.
+/// What to show of objects.
 #[derive(Debug)]
 pub struct View<'a> {
     /// The columns.
     pub columns: &'a [&'static Column],
-    /// Whether they are named first.
+    /// Whether the first line names the columns.
     pub headings: bool,
-    /// Whether JSON has what is no column, too.
+    /// Whether JSON has also what is no column.
     pub complete: bool,
-    /// Where names come from.
+    /// The names of users and groups.
     pub context: &'a Context,
 }
 
@@ -38,14 +38,13 @@ impl View<'_> {
         self.columns.iter().map(cell).collect()
     }
 
-    /// A table for people.
+    /// The objects as a table for people.
     pub fn table(&self, rows: &[Row], colours: Colours) -> String {
         let rows: Vec<_> = rows.iter().map(|row| self.cells(row)).collect();
         table(self.headings().as_deref(), &rows, colours)
     }
 
-    /// A line for each object, its fields ended by blanks, in which blanks are
-    /// escaped.
+    /// A line for each object. Blanks separate the fields, and are escaped in them.
     pub fn raw(&self, rows: &[Row]) -> String {
         let mut text = self.headings().map(|headings| headings.join(" ") + "\n").unwrap_or_default();
         for row in rows {
@@ -56,7 +55,7 @@ impl View<'_> {
         text
     }
 
-    /// One document.
+    /// The objects as one JSON document.
     pub fn json<'v>(&'v self, rows: &'v [Row], errors: Vec<String>) -> impl Serialize + 'v {
         #[derive(serde::Serialize)]
         struct Document<'a> {
@@ -70,7 +69,7 @@ impl View<'_> {
     }
 }
 
-/// An object as JSON: what its kind does not have is left out, and null is what
+/// An object as JSON. What its kind does not have is left out; null stands for what
 /// cannot be known.
 struct Json<'a> {
     view: &'a View<'a>,
@@ -102,8 +101,8 @@ impl Serialize for Json<'_> {
     }
 }
 
-/// Addresses alone, each with this byte after it. Ended by NUL they are the bytes
-/// that ipcunlink(1) takes.
+/// The addresses of objects, each followed by this byte. With NUL they are the bytes
+/// that ipcunlink(1) takes, else they are printable.
 pub fn addresses(rows: &[Row], end: u8) -> Vec<u8> {
     let mut bytes = Vec::new();
     for Row { object, .. } in rows {
@@ -139,7 +138,7 @@ pub fn details(row: &Row, context: &Context) -> String {
     }
     let more = match &row.object.detail {
         Detail::Ring(Ok(status), _) => ring_lines(status),
-        // An object has a state of its own.
+        // The name "state" is taken: every object has one.
         Detail::Lock(Ok(status), _) => lock_lines("lock", status),
         Detail::Ring(Err(error), _) | Detail::Lock(Err(error), _) => vec![("error", error.problem.clone())],
         Detail::Segment(_) | Detail::Queue(_) | Detail::Semaphores(_) => Vec::new(),
@@ -150,7 +149,7 @@ pub fn details(row: &Row, context: &Context) -> String {
     text
 }
 
-/// Who holds an object, a line each, and who else may.
+/// Who holds an object, one line each, and whether others may.
 fn holders(verdict: &Verdict, sysv: bool) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     for holder in &verdict.holders {

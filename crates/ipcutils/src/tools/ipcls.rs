@@ -156,7 +156,8 @@ impl Args {
         }
     }
 
-    /// What is wanted, in the order in which it is shown; and what failed.
+    /// The objects that are wanted, in the order in which they are shown, and the
+    /// errors.
     fn look(&self, filter: &inventory::Filter, columns: &[&Column]) -> (Vec<Row>, Vec<Error>) {
         let (mut objects, failures) = if self.objects.is_empty() {
             let kinds = if self.kind.is_empty() { &Kind::ALL } else { &self.kind[..] };
@@ -175,7 +176,7 @@ impl Args {
         if self.objects.is_empty() {
             inventory::sort(&mut objects);
         }
-        // Who holds them is asked of every process, so only if it is shown.
+        // Every process is looked at for that, so only if it is shown.
         let shown = !self.addresses && columns.iter().any(|column| column.needs_verdict());
         if !shown && !self.orphans {
             return (objects.into_iter().map(|object| Row { object, verdict: None }).collect(), failures);

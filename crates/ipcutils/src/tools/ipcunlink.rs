@@ -23,10 +23,10 @@ pub struct Args {
     /// Print what would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
-    /// Remove what is held, too
+    /// Also remove what is held
     #[arg(long, conflicts_with = "orphans")]
     force: bool,
-    /// What ipcls --orphans lists, printed unless --yes
+    /// Print what ipcls --orphans lists; --yes removes it
     #[arg(long, conflicts_with_all = ["null", "objects"])]
     orphans: bool,
     #[command(flatten)]
@@ -42,13 +42,13 @@ pub struct Args {
     objects: Vec<KindAddress>,
 }
 
-/// More than any path, and what stands in front of it.
+/// The longest address: more than any path, and the kind in front of it.
 const LONGEST: usize = 8192;
 
 /// How long a holder may take to end before it is refused.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Something to be removed, and what was seen of it.
+/// An object to remove, and what was seen of it.
 type Target = (KindAddress, Result<(Object, Verdict)>);
 
 impl Tool for Args {
@@ -59,7 +59,8 @@ impl Tool for Args {
         let mut statuses = Vec::new();
         for (address, seen) in &targets {
             let done = self.check(io, address, seen).and_then(|()| match seen {
-                // What cannot be looked at can perhaps be removed, and the kernel decides.
+                // An object that cannot be looked at may still be removed: the kernel
+                // decides.
                 Err(_) if removes => remove(address, None),
                 Ok((object, _)) if removes => remove(address, object.id),
                 Err(error) => Err(error.clone()),
@@ -79,8 +80,8 @@ impl Tool for Args {
 }
 
 impl Args {
-    /// Those of the command line and of standard input. A word that is no address
-    /// is seen before anything is removed.
+    /// The objects of the command line and of standard input. A word that is no
+    /// address is noticed before anything is removed.
     fn named(&self, io: &Io<'_>) -> Result<Vec<Target>> {
         let mut addresses = self.objects.clone();
         if self.null {
@@ -92,7 +93,7 @@ impl Args {
             }
         }
         let mut seen = inventory::find_all(&addresses);
-        // The last of a pipeline, or a guardian of semop(1), may just be ending.
+        // The last command of a pipeline, or a guardian of semop(1), may just be ending.
         let deadline = Deadline::after(Some(GRACE));
         let mut backoff = Backoff::new();
         while !self.force && seen.iter().any(is_held) && !deadline.passed() {
@@ -122,7 +123,7 @@ impl Args {
         Ok(judged.map(|judged| (judged.0.address.clone(), Ok(judged))).collect())
     }
 
-    /// Refuse what is held, unless it is forced away.
+    /// Refuse an object that is held, without `--force`.
     fn check(&self, io: &Io<'_>, address: &KindAddress, seen: &Result<(Object, Verdict)>) -> Result<()> {
         let Ok((_, verdict)) = seen.as_ref() else { return Ok(()) };
         if verdict.state != State::Held {
@@ -134,7 +135,7 @@ impl Args {
             return Err(Error::new(ErrorKind::Failure, address, problem).hint(hint));
         }
         if address.kind() == Kind::Lock {
-            io.warn(format_args!("{address}: is held by {}, whom the next holder will not exclude", holders(verdict)));
+            io.warn(format_args!("{address}: is held by {}, which does not exclude the next holder", holders(verdict)));
         }
         Ok(())
     }
@@ -166,8 +167,8 @@ fn holders(verdict: &Verdict) -> String {
     words.join(", ")
 }
 
-/// A System V object by the identifier that was looked at: its key may mean
-/// another by now.
+/// Remove an object. A System V object is removed by the identifier that was looked at,
+/// as its key may mean another object by now.
 fn remove(object: &KindAddress, id: Option<i32>) -> Result<()> {
     let by_id = id.map(|id| Address::SysV(SysV::Id(id)));
     let address = by_id.as_ref().unwrap_or(object.address());

@@ -46,7 +46,7 @@ pub struct Args {
     wait_only: bool,
     #[command(flatten)]
     waiting: Waiting,
-    /// A JSON object a message
+    /// One JSON object per message
     #[arg(short = 'J', long, conflicts_with = "Ends")]
     json: bool,
     #[arg(required = true, value_parser = args::address(Kind::Mq), help = args::forms(Kind::Mq, &[Form::Private]))]
@@ -56,7 +56,7 @@ pub struct Args {
 impl Tool for Args {
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome> {
         self.check_addresses()?;
-        // Asked for before a queue is made, which a failure would leave.
+        // Asked for before a queue is made: a failure must not leave one.
         let out = if self.wait_only { None } else { Some(io.stdout()?) };
         let mut queues = self.open()?;
         for (queue, address) in queues.iter().zip(&self.address) {
@@ -69,7 +69,8 @@ impl Tool for Args {
         };
         let mut output = Output::new(out, self.format(), !self.peek);
         let received = self.receive_all(&mut queues, &mut wait, &mut output);
-        // What was taken is put out, whatever ended it; and that error matters more.
+        // Taken messages are written whatever ended the receiving. An error of that
+        // matters more.
         output.flush()?;
         received?;
         Ok(Outcome::Done)
@@ -77,7 +78,7 @@ impl Tool for Args {
 }
 
 impl Args {
-    /// What this kind of queue cannot do is refused before anything is opened.
+    /// Refuse what these queues cannot do, before anything is opened.
     fn check_addresses(&self) -> Result<()> {
         for address in &self.address {
             let usage = |problem: &str, advice: &str| {
@@ -130,7 +131,7 @@ impl Args {
         }
     }
 
-    /// Which message is wanted next, `done` having been received.
+    /// Which message is wanted after `done` others.
     fn select(&self, done: u64) -> Select {
         match (self.r#type, self.except, self.up_to) {
             (Some(kind), ..) => Select::Type(kind),
@@ -168,7 +169,7 @@ impl Args {
                         output.hold()?;
                         output.put(&self.address[0], message, number)?;
                     }
-                    // Nothing is taken by that; another may take it first.
+                    // Waiting takes no message: another process may take it first.
                     queues => {
                         mq::wait_for_any(queues, wait)?;
                         continue;
@@ -181,8 +182,8 @@ impl Args {
         Ok(())
     }
 
-    /// Receive what is there, from the first queue of the command line that has
-    /// something; whether one had.
+    /// Receive a message without waiting, from the first queue of the command line that
+    /// has one. Returns whether one had.
     fn receive_now(
         &self,
         queues: &mut [Queue],

@@ -37,7 +37,7 @@ pub struct Args {
     ends: Ends,
     #[command(flatten)]
     waiting: Waiting,
-    // One operand, so that what follows the address is no option.
+    // One operand, so that a word after the address is never an option.
     #[arg(value_name = "ADDRESS", num_args = 1.., required = true, trailing_var_arg = true,
         help = args::forms(Kind::Mq, &[]) + ", then messages")]
     address: Vec<OsString>,
@@ -54,7 +54,7 @@ impl Tool for Args {
         }
         let number = self.number(&address)?;
         let create = self.create.wanted(self.exclusive, &address)?;
-        // A queue that is made is not seen before there is a message for it.
+        // A new queue is not made before there is a message for it.
         let makes_one = messages.is_empty() && create.is_some();
         let mut target = Target { args: &self, io, address: &address, create, queue: None };
         if !makes_one {
@@ -86,7 +86,7 @@ impl Tool for Args {
 }
 
 impl Args {
-    /// The priority or type, as the kind of queue has it.
+    /// The priority or the type, whichever this kind of queue has.
     fn number(&self, address: &Address) -> Result<i64> {
         let usage = |problem: &str| Err(Error::new(ErrorKind::Usage, address, problem));
         match (address, self.priority, self.r#type) {
@@ -97,7 +97,7 @@ impl Args {
         }
     }
 
-    /// Call with each message, and whether it may have been waited for.
+    /// Call `send` with each message, and whether it may have been waited for.
     fn each_message(
         &self,
         io: &Io<'_>,
@@ -119,7 +119,7 @@ impl Args {
     }
 }
 
-/// The queue, which is opened or made when it is needed first.
+/// The queue, which is opened or made when it is first needed.
 struct Target<'a> {
     args: &'a Args,
     io: &'a Io<'a>,
@@ -137,7 +137,7 @@ impl Target<'_> {
         Ok(self.queue.insert(queue))
     }
 
-    /// A new queue that no key finds is announced, or is not.
+    /// Open or make the queue. A new one that no key finds is announced, or discarded.
     fn open(&self) -> Result<Queue> {
         let signals = if self.address.form() == Form::Private { Some(Deferred::new()?) } else { None };
         let queue = Queue::open(self.address, &OpenOptions { direction: Direction::Send, create: self.create })?;

@@ -13,8 +13,8 @@ use crate::show::status::{self, Addressed};
 /// Write what comes into a ring of shared memory to standard output
 #[derive(clap::Parser, Debug)]
 #[command(name = "ringcat", version, after_help = args::AFTER_HELP)]
-#[command(mut_arg("lines", |arg| arg.help("Write whole lines alone")))]
-#[command(mut_arg("null", |arg| arg.help("Write whole records alone, each ended by a NUL")))]
+#[command(mut_arg("lines", |arg| arg.help("Write only whole lines")))]
+#[command(mut_arg("null", |arg| arg.help("Write only whole records, each ended by a NUL")))]
 pub struct Args {
     /// Keep the position under this name
     #[arg(long = "as", value_name = "NAME")]
@@ -33,7 +33,7 @@ pub struct Args {
     wait: bool,
     #[command(flatten)]
     ends: Ends,
-    /// End after N records, without -l and -0 bytes
+    /// End after N records, or bytes without -l or -0
     #[arg(long, value_name = "N", value_parser = args::number::<u64>(0..=u64::MAX - 1))]
     count: Option<u64>,
     /// Only show the ring: its writer and its readers

@@ -17,8 +17,8 @@ use crate::records::Records;
 /// Copy standard input, or FILE, into a ring of shared memory
 #[derive(clap::Parser, Debug)]
 #[command(name = "ringput", version, after_help = args::AFTER_HELP)]
-#[command(mut_arg("lines", |arg| arg.help("Commit whole lines alone")))]
-#[command(mut_arg("null", |arg| arg.help("Commit whole records alone, each ended by a NUL")))]
+#[command(mut_arg("lines", |arg| arg.help("Commit only whole lines")))]
+#[command(mut_arg("null", |arg| arg.help("Commit only whole records, each ended by a NUL")))]
 pub struct Args {
     /// Bytes that a new ring holds
     #[arg(short, long, value_parser = args::ring_size, default_value = "1M")]

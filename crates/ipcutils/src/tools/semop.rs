@@ -113,12 +113,13 @@ impl Args {
             return usage("there is no OP", "say -1 to take one, +1 to give one");
         }
         if create.is_none() && self.address.form() == Form::Private {
-            return usage("makes a new set, of which the values are missing", "say -c VALUE,...");
+            return usage("makes a new set, and its values are missing", "say -c VALUE,...");
         }
         Ok(create)
     }
 
-    /// Open the semaphores; a new set that no key finds is announced, or is not.
+    /// Open or make the semaphores. A new set that no key finds is announced, or
+    /// discarded.
     fn open(&self, io: &Io<'_>, create: Option<Create>, wait: &mut Wait) -> Result<Semaphores> {
         let signals = if self.address.form() == Form::Private { Some(Deferred::new()?) } else { None };
         let semaphores = Semaphores::open(&self.address, &OpenOptions { create }, wait)?;

@@ -36,13 +36,13 @@ pub struct Args {
     /// With --status: as a JSON object
     #[arg(short = 'J', long, requires = "status", conflicts_with_all = ["reset", "command"])]
     json: bool,
-    /// Say that the data is sound, though a holder died
+    /// Mark the data as sound after a holder died
     #[arg(long, conflicts_with_all = ["mode", "shared", "strict", "close", "command"])]
     reset: bool,
-    /// Lock the robust pthread mutex there in a segment
+    /// Lock the robust pthread mutex at OFFSET in a segment
     #[arg(long, value_name = "OFFSET", value_parser = args::size, conflicts_with_all = ["mode", "shared", "close", "status"])]
     pthread: Option<u64>,
-    // With --pthread it is a segment's.
+    // With --pthread it is the address of a segment.
     #[arg(value_parser = args::any_address(), help = args::forms(Kind::Lock, &[]) + "; made if it is absent")]
     address: Address,
     /// What to run
@@ -64,7 +64,7 @@ impl Tool for Args {
         }
         let mode = if self.shared { LockMode::Shared } else { LockMode::Exclusive };
         if self.reset {
-            // It must exist: a new one has nothing to mend.
+            // The lock must exist: a new one has nothing to mend.
             Lock::acquire(&self.address, &OpenOptions { mode, create: None }, &mut wait)?.reset()?;
             return Ok(Outcome::Done);
         }
@@ -87,7 +87,7 @@ impl Args {
             return Ok(Outcome::Done);
         }
         if died {
-            // Left as it is, it tells the next one again.
+            // If it is left as it is, the next owner is told again.
             let hint = Hint::ResetMutex(offset, self.address.clone());
             owner::died(io, &OwnerDied { holder: None }, &self.address, self.strict, hint)?;
         }

@@ -30,7 +30,7 @@ pub struct Args {
     /// Permissions, less the umask [default: 0600, or as before]
     #[arg(short, long, value_name = "OCTAL", value_parser = args::mode)]
     mode: Option<Mode>,
-    /// Write what belongs to another user, too
+    /// Also write to an object of another user
     #[arg(long)]
     foreign: bool,
     /// Draw a bar on stderr if it is a terminal

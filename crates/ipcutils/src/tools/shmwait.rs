@@ -34,7 +34,7 @@ impl Tool for Args {
         let mut wait = Wait::new(self.waiting.timeout()).started();
         let options = |mode| OpenOptions { mode, create: Some(Mode::PRIVATE) };
         let Some(predicate) = &self.until else {
-            // Whoever only waits for a wake-up needs no lock to do so.
+            // A process that only waits for a wake-up needs no mutex.
             let mode = if self.command.is_empty() { LockMode::Shared } else { LockMode::Exclusive };
             let lock = Lock::open(&self.address, &options(mode))?;
             let condition = Condition::to_sleep(&lock)?;
@@ -48,8 +48,8 @@ impl Tool for Args {
         let lock = Lock::acquire(&self.address, &options(LockMode::Exclusive), &mut wait)?;
         let condition = Condition::to_sleep(&lock)?;
         while !holds(&lock, predicate)? {
-            // Read before the lock is given up: whoever changes the condition after
-            // that changes the number, too.
+            // Read before the lock is released: whoever changes the condition after
+            // that changes the number too.
             let seen = condition.sequence()?;
             lock.release()?;
             condition.sleep(seen, &mut wait)?;
@@ -72,8 +72,8 @@ impl Args {
     }
 }
 
-/// Whether the predicate succeeds. It only looks, so that its death is nobody's
-/// concern, and it gets no descriptor of the lock.
+/// Whether the predicate succeeds. It only looks, so its death leaves no mark, and it
+/// gets no descriptor of the lock.
 fn holds(lock: &Lock, predicate: &OsString) -> Result<bool> {
     let words = ["sh".into(), "-c".into(), "--".into(), predicate.clone()];
     let variable = OwnerDied::variable(lock.owner_died()?.is_some());

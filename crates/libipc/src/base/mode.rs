@@ -25,6 +25,7 @@ impl Mode {
 
     /// The bits without those of the umask, for kinds to which the kernel does
     /// not apply it.
+    #[doc(alias = "umask")]
     pub fn masked(self) -> u32 {
         self.0 & !umask()
     }

@@ -74,8 +74,8 @@ impl Control<'_> {
         }
     }
 
-    /// Call `step` until it is neither interrupted nor would block. Somebody who
-    /// shares the descriptor may have made it non-blocking.
+    /// Call `step`, again while it is interrupted or would block: somebody who shares
+    /// the descriptor may have made it non-blocking.
     pub(crate) fn retry(
         &self,
         fd: BorrowedFd<'_>,
@@ -214,6 +214,7 @@ pub(crate) fn flush(fd: impl AsFd) -> nix::Result<()> {
 ///
 /// # Errors
 /// [`ErrorKind::Failure`]: fdatasync(2).
+#[doc(alias = "fdatasync")]
 pub fn flush_output(fd: impl AsFd) -> Result<()> {
     flush(fd).map_err(|errno| Error::io(OUTPUT, errno))
 }
@@ -221,6 +222,7 @@ pub fn flush_output(fd: impl AsFd) -> Result<()> {
 /// Enlarge a pipe at `fd` to a mebibyte, which makes copies 2 to 4 times as fast:
 /// F_SETPIPE_SZ of fcntl(2). If the kernel refuses, or the pipe is larger, it stays as
 /// it is.
+#[doc(alias = "F_SETPIPE_SZ")]
 pub fn enlarge_pipe(fd: impl AsFd) {
     let fd = fd.as_fd();
     // For other descriptors the kernel says EBADF, and nothing happens.

@@ -37,6 +37,7 @@ impl Filter {
 
 /// A pattern of fnmatch(3): `*`, `?`, `[...]`.
 #[derive(Clone, Debug)]
+#[doc(alias = "fnmatch")]
 pub struct Pattern(CString);
 
 impl Pattern {

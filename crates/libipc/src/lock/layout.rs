@@ -126,7 +126,7 @@ pub(super) fn identify(file: &File, address: &Address) -> Result<[u8; USED]> {
             refuse("is a lock of a machine with another byte order".to_owned())
         }
         [version, ORDER, _] if version != VERSION => {
-            refuse(format!("is a lock of version {version}, this tool knows {VERSION}"))
+            refuse(format!("is a lock of version {version}, and only version {VERSION} is known here"))
         }
         _ => refuse("is corrupt: its header is none of a lock".to_owned()),
     }
@@ -141,7 +141,7 @@ pub(super) fn check_size(size: u64, address: &Address) -> Result<()> {
     if size == SIZE {
         return Ok(());
     }
-    let problem = format!("is corrupt: a lock has {SIZE} bytes, and it {size}");
+    let problem = format!("is corrupt: a lock has {SIZE} bytes, this one {size}");
     Err(Error::new(ErrorKind::Unexpected, address, problem).hint(remove(Kind::Lock, address)))
 }
 

@@ -55,7 +55,7 @@ pub struct Lock {
 /// The last holder died inside, and may have left the protected data half changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnerDied {
-    /// Who it was, where that is known.
+    /// The holder that died, if that is known.
     pub holder: Option<Holder>,
 }
 

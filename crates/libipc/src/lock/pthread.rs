@@ -27,6 +27,7 @@ use crate::sys::pthread::{self, ELISION, ROBUST, SHARED, SIZE, TYPES};
 
 /// The mutex at an offset of a segment.
 #[derive(Debug)]
+#[doc(alias = "pthread_mutex_t")]
 pub struct Mutex {
     label: String,
     at: usize,

@@ -36,7 +36,8 @@ impl State {
 }
 
 /// A lock, as it is now. What is locked is the kernel's word; process numbers
-/// and times are the participants' own, and hints.
+/// and times are the participants' own, and hints. Participants of one process that came
+/// within a second may be listed as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     /// Whether it can be taken.
@@ -44,11 +45,11 @@ pub struct Status {
     /// The process that left the mark of a holder: the present holder while the state
     /// is [`State::Held`], else the one that died inside.
     pub mark: Option<Holder>,
-    /// Who has a reader's lock.
+    /// The participants that have a reader's lock.
     pub readers: Vec<Participant>,
-    /// Who waits for the lock.
+    /// The participants that wait for the lock.
     pub waiters: Vec<Participant>,
-    /// Who waits for a wake-up.
+    /// The participants that wait for a wake-up.
     pub sleepers: Vec<Participant>,
     /// Whether nobody is there at all, and the last holder died inside.
     pub orphan: bool,

@@ -81,6 +81,7 @@ impl Queue {
 
     /// The limits of a POSIX queue, and the number of messages when it was opened:
     /// mq_getattr(3).
+    #[doc(alias = "mq_getattr")]
     pub fn attributes(&self) -> Option<Attributes> {
         match &self.0 {
             Inner::Posix(queue) => Some(queue.attributes()),
@@ -164,6 +165,8 @@ impl Queue {
 /// [`ErrorKind::Busy`], [`ErrorKind::TimedOut`]; [`ErrorKind::Gone`] if one is
 /// removed meanwhile; [`ErrorKind::Usage`] for a System V queue, which has no
 /// descriptor to poll.
+#[doc(alias = "poll")]
+#[doc(alias = "mq_notify")]
 pub fn wait_for_any(queues: &[Queue], wait: &mut Wait) -> Result<usize> {
     let mut all = Vec::with_capacity(queues.len());
     for queue in queues {

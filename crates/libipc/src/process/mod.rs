@@ -16,8 +16,8 @@
 //! | SIGXFSZ ignored, closed descriptors 0 to 2 opened | [`start::prepare`], for `main` | [`command`] restores them for the command |
 //! | termios(3), handlers of SIGTSTP, SIGCONT and SIGWINCH | [`terminal`] | the terminal is dropped; the handlers stay, and call those before them |
 //!
-//! An action is restored to what it was before the call: a handler that is set
-//! meanwhile is lost.
+//! An action becomes again what it was before the call: a handler that is set meanwhile
+//! is lost.
 //!
 //! Two things need a process with one thread: commands, as another thread may take
 //! the SIGCHLD that reports the end, and the fork of `operate_with_undo`, whose child

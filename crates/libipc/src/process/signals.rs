@@ -87,6 +87,7 @@ impl Deferred {
     ///
     /// # Errors
     /// [`NoRoom`](crate::ErrorKind::NoRoom) if there is no descriptor for signalfd(2).
+    #[doc(alias = "signalfd")]
     pub fn new() -> Result<Self> {
         let ending = Signal::iterator().filter(|signal| !NOT_ENDING.contains(signal));
         Blocked::new(ending, None, SfdFlags::SFD_NONBLOCK).map(Deferred)

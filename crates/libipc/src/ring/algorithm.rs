@@ -33,7 +33,7 @@ pub(super) enum Available {
     Next(Stream),
 }
 
-/// Who is in the writer's way.
+/// The reader that is in the writer's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slowest {
     /// Bytes that it has not read yet.
@@ -123,7 +123,7 @@ impl<M: Memory> Ring<M> {
     pub(super) fn writer_position(&self) -> Result<WriterPosition, Corrupt> {
         let at = WriterPosition { head: self.memory.load(HEAD, Acquire), touched: self.memory.load(LIMIT, Relaxed) };
         let sane = at.touched.wrapping_sub(at.head) <= self.capacity;
-        sane.then_some(at).ok_or(Corrupt("its positions cannot be"))
+        sane.then_some(at).ok_or(Corrupt("its positions are impossible"))
     }
 
     /// Announce up to `want` bytes behind the head. Returns how many of them may be
@@ -221,7 +221,7 @@ impl<M: Memory> Ring<M> {
             0 if first.ended && first.generation == generation => Ok(Available::Ended),
             0 => Ok(Available::Nothing),
             lag if lag <= most => Ok(Available::Bytes(lag)),
-            _ => Err(Corrupt("its positions cannot be")),
+            _ => Err(Corrupt("its positions are impossible")),
         }
     }
 

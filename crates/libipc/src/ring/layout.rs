@@ -120,7 +120,7 @@ impl Stream {
     }
 }
 
-/// Who has a slot.
+/// The owner of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     /// Nobody.
@@ -206,7 +206,7 @@ pub(super) fn read_constant(bytes: &[u8; CONSTANT], size: u64) -> Result<Constan
     let end = capacity.checked_add(HEADER as u64);
     if word(12) as usize != HEADER || capacity == 0 || end.is_none_or(|end| end > size || isize::try_from(end).is_err())
     {
-        return Err("is corrupt: its sizes cannot be");
+        return Err("is corrupt: its sizes are impossible");
     }
     Ok(Constant { capacity, first: long(24) })
 }

@@ -171,6 +171,8 @@ impl Segment {
     /// [`ErrorKind::Gone`] if the segment was truncated meanwhile;
     /// [`ErrorKind::Failure`] for an offset past the end, and if `out` cannot be
     /// written.
+    #[doc(alias = "splice")]
+    #[doc(alias = "vmsplice")]
     pub fn copy_to(
         &self,
         out: BorrowedFd<'_>,

@@ -181,7 +181,7 @@ pub(super) fn put(
 fn refuse_short_life(address: &SysV) -> Result<()> {
     let forced = sysctl::setting("kernel.shm_rmid_forced").is_some_and(|value| value == "1");
     if forced {
-        let what = "kernel.shm_rmid_forced is 1, so the segment would be removed when this tool ends";
+        let what = "kernel.shm_rmid_forced is 1, so the segment would be removed when its maker detaches it";
         return Err(Error::new(ErrorKind::Failure, address, what).hint(Hint::SysctlSet("kernel.shm_rmid_forced", "0")));
     }
     Ok(())

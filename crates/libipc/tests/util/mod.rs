@@ -1,4 +1,8 @@
 //! Objects of a test's own, which go when it ends, also by a panic.
+//!
+//! The tests run in threads, and some of them make a child. Until it ends or executes
+//! a program, the child has a copy of every descriptor. So what is released by closing
+//! a descriptor is waited for; what is released by a call is released at once.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -65,7 +69,10 @@ impl Own {
 
 impl Drop for Own {
     fn drop(&mut self) {
-        let _ = self.remove();
+        // A ring that was truncated is no ring any more.
+        if self.remove().is_err() && matches!(self.kind, Kind::Ring | Kind::Lock) {
+            let _ = std::fs::remove_file(self.path());
+        }
     }
 }
 
@@ -79,7 +86,7 @@ pub fn patient() -> Wait {
     Wait::new(Timeout::After(DEADLINE))
 }
 
-/// A wait that is to end in vain.
+/// A short wait, which ends in vain.
 pub fn brief() -> Wait {
     Wait::new(Timeout::After(Duration::from_millis(20)))
 }

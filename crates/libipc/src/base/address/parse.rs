@@ -106,7 +106,7 @@ impl Address {
                     Ok(address) => Hint::Say(Spelling::plain([address.to_string()])),
                     Err(_) => Hint::Forms(None),
                 };
-                Err(refuse("this tool knows its kind, so none stands in front of the address").hint(hint))
+                Err(refuse("the kind is known here, so none stands in front of the address").hint(hint))
             }
             _ => Err(refuse("is no address").hint(Hint::Forms(None))),
         }

@@ -24,7 +24,7 @@ impl Reader {
                 return Ok(there);
             }
             if there > self.handle.ring.capacity {
-                return Err(self.handle.corrupt(Corrupt("its positions cannot be")));
+                return Err(self.handle.corrupt(Corrupt("its positions are impossible")));
             }
             let (begin, len) = (self.position, there.min(most as u64) as usize);
             self.read_ahead(len)?;

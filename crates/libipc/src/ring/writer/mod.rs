@@ -112,7 +112,7 @@ impl Writer {
         let (handle, head, stream) = (&self.handle, self.at.head, self.stream);
         let blocked_on = || {
             let (who, _) = slowest_reader(handle, head);
-            format!("its last stream is still read{}", if who.ends_with("no reader") { "" } else { who })
+            format!("its last stream is still being read{}", if who.ends_with("no reader") { "" } else { who })
         };
         let begun = wait_until(handle, READ, wait, blocked_on, |_| {
             // So that nobody joins in between.
