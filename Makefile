@@ -40,6 +40,8 @@ test-elsewhere:
 
 lint:
 	$(CARGO) fmt --check
+	# A macro declares these, which cargo fmt does not see.
+	rustfmt --edition 2024 --check crates/ipcutils/src/tools/*.rs
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
 	mandoc -Tlint -Wwarning man/*.[1-9]

@@ -51,5 +51,6 @@ fn refuse_taken(key: Key) -> libipc::Result<()> {
         return Ok(());
     }
     let what = format!("is the key of {} already", taken.join(" and "));
-    Err(Error::new(ErrorKind::Exists, format!("key:{key}"), what).hint(Hint::Advice("choose another PROJ, or another file".into())))
+    Err(Error::new(ErrorKind::Exists, format!("key:{key}"), what)
+        .hint(Hint::Advice("choose another PROJ, or another file".into())))
 }

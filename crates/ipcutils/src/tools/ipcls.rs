@@ -4,8 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use libipc::inventory::{self, limits};
 use libipc::fs::copy::OUTPUT;
+use libipc::inventory::{self, limits};
 use libipc::text::printable;
 use libipc::{Error, ErrorKind, Hint, Kind, KindAddress, Result};
 

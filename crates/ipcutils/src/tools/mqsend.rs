@@ -80,7 +80,11 @@ impl Tool for Args {
         }
         // A caller that sends many can go on where it stopped.
         let many = self.ends.end().is_some() || messages.len() > 1;
-        if many { done.with_context(|| format!("messages sent: {sent}"))? } else { done? }
+        if many {
+            done.with_context(|| format!("messages sent: {sent}"))?
+        } else {
+            done?
+        }
         Ok(Outcome::Done)
     }
 }
