@@ -1,6 +1,7 @@
 //! The limits of POSIX queues: rows E6 to E8, E25 and M9.
 
 use super::*;
+use crate::util::NO_OTHERS;
 
 /// What makes root one whom the limits bind.
 fn bound() -> &'static str {
@@ -77,7 +78,7 @@ fn e7_the_bytes_of_a_users_queues() {
 fn too_many_open_files() {
     let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let (a, b) = (t.queue("a"), t.queue("b"));
-    let run = t.bash(&format!("exec 3>&-; ulimit -n 4; exec mqrecv {} -n {a} {b}", SMALL.join(" "))).run();
+    let run = t.bash(&format!("{NO_OTHERS}; ulimit -n 4; exec mqrecv {} -n {a} {b}", SMALL.join(" "))).run();
     run.says(9, &format!("{b}: too many open files"));
     assert!(t.left().is_empty(), "{:?}", t.left());
 }

@@ -4,7 +4,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{blocked, semop, values, wait_for};
-use crate::util::{Running, Test, entries, wait_until};
+use crate::util::{NO_OTHERS, Running, Test, entries, wait_until};
 
 /// The guardians of a semaphore.
 fn guardians(name: &str) -> Vec<Pid> {
@@ -146,8 +146,7 @@ fn without_a_guardian_nothing_is_taken() {
     t.bash(&format!("umask 0; semop -m 666 -c 1 {name}")).run().ok();
     let script = format!("{as_other} bash -c 'ulimit -u 0; exec semop {name} -1 -- echo run'");
     t.bash(&script).run().says(125, "no process can be made that would give it back");
-    // Descriptors that this process was given would count.
-    let script = "exec 3>&- 4>&- 5>&- 6>&-; ulimit -n 6; exec semop $0 -1 -- echo run";
-    t.cmd("bash").args(["-c", script, &name]).run().says(125, "no process can be made that would give it back");
+    let script = format!("{NO_OTHERS}; ulimit -n 6; exec semop $0 -1 -- echo run");
+    t.cmd("bash").args(["-c", &script, &name]).run().says(125, "no process can be made that would give it back");
     assert_eq!(values(&t, &name), "1");
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::*;
+use crate::util::NO_OTHERS;
 
 #[test]
 fn m5_the_status_of_the_command() {
@@ -47,7 +48,7 @@ fn m6_m7_the_command_is_as_if_started_directly() {
         "exec 5</etc/passwd 7>&1; ",
         "exec <&-; ",
         "exec >out <&- 2>&-; ",
-        "ulimit -n 10; ",
+        &format!("{NO_OTHERS}; ulimit -n 10; "),
     ] {
         for blocked in ["", "env --block-signal=TERM,CHLD,USR1 "] {
             let run = |tool: &str| {

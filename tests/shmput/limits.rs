@@ -2,15 +2,14 @@
 
 use super::in_place::filter;
 use super::*;
+use crate::util::NO_OTHERS;
 
 #[test]
 fn m4_without_a_descriptor_to_notice_signals_by_nothing_is_made() {
     let t = Test::new();
     let key = t.key();
-    // The input's spool is number 3, and the signals' would be 4, once those that
-    // this process was given are closed.
-    let close = "exec 3>&- 4>&-";
-    let limited = ["-c", &format!("{close}; ulimit -n 4; exec shmput {key}")];
+    // The input's spool is number 3, and the signals' would be 4.
+    let limited = ["-c", &format!("{NO_OTHERS}; ulimit -n 4; exec shmput {key}")];
     t.cmd("bash").args(limited).stdin("x").run().says(9, "too many open files");
     assert!(t.left().is_empty());
     let filler = half_way(&t, "bash", &limited);
@@ -22,7 +21,7 @@ fn m4_without_a_descriptor_to_notice_signals_by_nothing_is_made() {
         return;
     }
     for limit in [4, 5] {
-        let script = format!("{close}; ulimit -n {limit}; exec ./filter tmpfile shmput file:o");
+        let script = format!("{NO_OTHERS}; ulimit -n {limit}; exec ./filter tmpfile shmput file:o");
         t.bash(&script).stdin("x").run().says(9, "too many open files");
         assert!(!entries(t.path("")).iter().any(|name| name == "o" || name.starts_with(".ipcutils.")));
     }

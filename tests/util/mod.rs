@@ -294,6 +294,10 @@ impl Drop for Test {
 /// What runs the rest of a command line as the other user.
 pub const AS_OTHER: &str = "setpriv --reuid 65534 --regid 65534 --clear-groups";
 
+/// For a script that counts descriptors: none but 0, 1 and 2, whatever these tests
+/// were started with.
+pub const NO_OTHERS: &str = "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-";
+
 /// Say something on the real standard error, which the test runner does not
 /// capture: what was not tested must not look tested.
 pub fn said(what: &str) {
