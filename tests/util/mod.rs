@@ -202,7 +202,7 @@ impl Test {
     /// --mount its /dev/shm is its own, and empty. None, said aloud, where the
     /// kernel does not permit that.
     pub fn unshared(&self, flags: &str, script: &str) -> Option<Run<'_>> {
-        self.unshared_if("true", flags, script)
+        self.unshared_if("", flags, script)
     }
 
     /// The same in an IPC namespace, whose limits it may set.
@@ -219,7 +219,7 @@ impl Test {
             self.bash(&command).env("SCRIPT", format!("{mount}{script}"))
         };
         if !run(probe).run().success() {
-            said(&format!("not tested: {probe} in unshare {flags} is not permitted here"));
+            said(&format!("not tested: not permitted here: unshare {flags} {probe}"));
             return None;
         }
         Some(run(script))
