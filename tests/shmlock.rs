@@ -88,7 +88,7 @@ fn usage() {
     lock(&t, &["--status", "0x2a"]).fails(2);
     lock(&t, &["l", "--", "true"]).says(125, "is no address");
     lock(&t, &["/sem.x", "--", "true"]).says(125, "POSIX semaphore");
-    lock(&t, &["/.ipcutils.x", "--", "true"]).says(125, "temporary");
+    lock(&t, &["/.ipcutils.abcdefghijkl.7", "--", "true"]).says(125, "temporary");
     lock(&t, &["file:no/l", "--", "true"]).says(125, "its directory does not exist");
     assert!(t.left().is_empty());
 }

@@ -188,15 +188,17 @@ fn g9_g22_killed_between_link_and_rename() {
         assert_eq!(content(&t, "file:o"), b"old");
         names.extend(leftovers(&t));
         let [name] = &leftovers(&t)[..] else { panic!("{names:?}: the second did not sweep the first's") };
-        let letters = name.strip_prefix(".ipcutils.").unwrap();
-        assert!(letters.len() >= 12 && letters.bytes().all(|b| b.is_ascii_lowercase()), "{name}");
+        let (letters, inode) = name.strip_prefix(".ipcutils.").unwrap().split_once('.').unwrap();
+        assert!(letters.len() == 12 && letters.bytes().all(|b| b.is_ascii_lowercase()), "{name}");
+        assert_eq!(inode.parse(), Ok(t.path(name).metadata().unwrap().ino()));
     }
     assert_ne!(names[0], names[1]);
-    // What begins like ours, and is no file, harms nobody.
-    t.bash("mkdir .ipcutils.dir; mkfifo .ipcutils.fifo; ln -s o .ipcutils.link").run().ok();
+    // What has such a name, and is no file, harms nobody.
+    let (dir, fifo, link) = (".ipcutils.aaaaaaaaaaaa.7", ".ipcutils.bbbbbbbbbbbb.7", ".ipcutils.cccccccccccc.7");
+    t.bash(&format!("mkdir {dir}; mkfifo {fifo}; ln -s o {link}")).run().ok();
     put(&t, &["file:o"], "new").run().ok();
     assert_eq!(content(&t, "file:o"), b"new");
-    t.bash("rm -d .ipcutils.dir .ipcutils.fifo .ipcutils.link").run().ok();
+    t.bash(&format!("rm -d {dir} {fifo} {link}")).run().ok();
     assert_eq!(leftovers(&t), [""; 0]);
 }
 

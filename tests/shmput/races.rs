@@ -1,7 +1,7 @@
 //! shmput: what others do meanwhile, and what dead ones have left. Rows D7, G6,
 //! G9, M4.
 
-use std::time::{Duration, Instant};
+use std::os::unix::fs::MetadataExt;
 
 use crate::shmput::filler::wait_old;
 use crate::shmput::sysv::row;
@@ -80,13 +80,13 @@ fn g9_g6_a_leftover_that_fills_the_memory_is_swept_first() {
     let t = Test::new();
     let script = "
         mount -t tmpfs -o size=64k tmpfs /dev/shm
-        left=/dev/shm/.ipcutils.abcdefghijkl
-        head -c 64K /dev/zero >$left
+        fill() { head -c $1 /dev/zero >/dev/shm/l; left=/dev/shm/.ipcutils.abcdefghijkl.$(stat -c %i /dev/shm/l); mv /dev/shm/l $left; }
+        fill 64K
         [ $(stat -f -c %a /dev/shm) = 0 ]
         head -c 48K /dev/zero | shmput /o
         [ \"$(ls -A /dev/shm)\" = o ]
         # also for a size that is reserved at once
-        head -c 16K /dev/zero >$left
+        fill 16K
         echo x | shmput --size 16K /p
         [ ! -e $left ] && [ $(stat -c %s /dev/shm/p) = 16384 ]";
     if let Some(run) = t.unshared("--mount", script) {
@@ -97,7 +97,7 @@ fn g9_g6_a_leftover_that_fills_the_memory_is_swept_first() {
 #[test]
 fn g9_the_temporary_name_of_a_live_one_is_not_swept() {
     let Some(t) = Test::with(&["perl"]) else { return };
-    let name = ".ipcutils.abcdefghijkl";
+    let name = temporary(&t, "");
     // F_OFD_SETLK is 37, F_WRLCK is 1.
     let hold =
         "open $f, '+>', shift or die $!; $lock = pack 's s x4 q q i x4', 1, 0, 0, 0, 0; fcntl($f, 37, $lock) or die $!;
@@ -105,28 +105,75 @@ fn g9_the_temporary_name_of_a_live_one_is_not_swept() {
     if !cfg!(target_pointer_width = "64") {
         return said("not tested: struct flock is packed for 64 bits");
     }
-    let mut holder = t.cmd("perl").args(["-e", hold, name]).spawn_open();
+    let mut holder = t.cmd("perl").args(["-e", hold, &name]).spawn_open();
     let mut locked = [0; 6];
     std::io::Read::read_exact(holder.child.stdout.as_mut().unwrap(), &mut locked).unwrap();
     for content in ["new", "replaced"] {
         put(&t, &["file:o"], content).run().ok();
-        assert!(t.path(name).exists());
+        assert!(t.path(&name).exists());
     }
     holder.output().ok();
     put(&t, &["file:o"], "x").run().ok();
     assert_eq!(entries(t.path("")), ["o"]);
 }
 
+/// A file with a temporary name, as a maker that was killed leaves it.
+fn temporary(t: &Test, content: &str) -> String {
+    let path = t.file("new", content);
+    let name = format!(".ipcutils.abcdefghijkl.{}", path.metadata().unwrap().ino());
+    std::fs::rename(path, t.path(&name)).unwrap();
+    name
+}
+
+/// Nobody can have left these.
 #[test]
-fn g9_an_object_that_is_aside_for_an_instant_is_not_swept() {
+fn g9_files_of_a_user_are_not_swept() {
     let t = Test::new();
-    let begin = Instant::now();
-    let aside = t.file(".ipcutils.aside.abcdefghijkl", "of another");
-    // The change time cannot be set back, so that an old one is not tested.
-    for content in ["new", "replaced"] {
-        put(&t, &["file:o"], content).run().ok();
+    let ours = temporary(&t, "half");
+    let names = [
+        ".ipcutils.conf",
+        ".ipcutils.abcdefghijkl",
+        ".ipcutils.abcdefghijkl.7",
+        ".ipcutils.abcdefghijkm.1x",
+        ".ipcutils.aside.abcdefghijkl",
+    ];
+    names.iter().for_each(|name| drop(t.file(name, "settings")));
+    put(&t, &["file:o"], "x").run().ok();
+    for name in names {
+        assert_eq!(std::fs::read(t.path(name)).unwrap(), b"settings", "{name}");
     }
-    assert!(aside.exists() || begin.elapsed() >= Duration::from_secs(9));
+    assert!(!t.path(&ours).exists());
+}
+
+/// A remover was killed after it had moved the name away.
+#[test]
+fn g9_a_name_that_was_to_be_removed_is_removed_and_any_other_is_put_back() {
+    let t = Test::new();
+    for (present, other) in [("", "of another"), ("o", "new")] {
+        for (i, content) in ["to go", "of another"].into_iter().enumerate() {
+            let inode = t.file("object", content).metadata().unwrap().ino();
+            let aside = format!(".ipcutils.abcdefghijkl.{}", inode + i as u64);
+            std::fs::create_dir(t.path(&aside)).unwrap();
+            std::fs::rename(t.path("object"), t.path(&format!("{aside}/o"))).unwrap();
+            if !present.is_empty() {
+                t.file("o", "new");
+            }
+            let locked = std::fs::File::open(t.path(&aside)).unwrap();
+            locked.lock().unwrap();
+            put(&t, &["file:other"], "x").run().ok();
+            assert!(t.path(&format!("{aside}/o")).exists(), "its remover lives");
+            // Another thread may be forking, with this descriptor.
+            locked.unlock().unwrap();
+            put(&t, &["file:other"], "x").run().ok();
+            let is = std::fs::read_to_string(t.path("o")).ok();
+            let there = (i == 1 || !present.is_empty()).then(|| other.to_owned());
+            assert_eq!(is, there, "{content} {present}");
+            // What was put in its place is not replaced, and nothing is lost.
+            assert_eq!(t.path(&format!("{aside}/o")).exists(), i == 1 && !present.is_empty());
+            let _ = std::fs::remove_dir_all(t.path(&aside));
+            let _ = std::fs::remove_file(t.path("o"));
+        }
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod documents;
 mod inventory;
 mod lock;
 mod mq;
+mod races;
 mod ring;
 mod sem;
 mod shm;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use libipc::fs::input::Input;
 use libipc::inventory::{self, Object, State, Unseen, Verdict};
 use libipc::wait::{Backoff, Deadline};
-use libipc::{Address, Error, ErrorKind, Hint, Kind, KindAddress, Result, SysV, lock, mq, ring, sem, shm};
+use libipc::{Error, ErrorKind, Hint, Kind, KindAddress, Result, lock, mq, ring, sem, shm};
 
 use crate::app::{self, INPUT, Io, Outcome, Tool};
 use crate::args::{self, Filter};
@@ -58,17 +58,12 @@ impl Tool for Args {
         let removes = !self.dry_run && (!self.orphans || self.yes);
         let mut statuses = Vec::new();
         for (address, seen) in &targets {
-            let done = self.check(io, address, seen).and_then(|()| match seen {
-                // An object that cannot be looked at may still be removed: the kernel
-                // decides.
-                Err(_) if removes => remove(address, None),
-                Ok((object, _)) if removes => remove(address, object.id),
-                Err(error) => Err(error.clone()),
-                Ok(_) => Ok(()),
-            });
+            let done = if removes { self.remove(io, address, seen) } else { self.allowed(address, seen) };
             match done {
                 Ok(()) if prints => io.print(address)?,
                 Ok(()) => {}
+                // It went by itself, was replaced or is used again: no orphan any more.
+                Err(error) if self.orphans && matches!(error.kind, ErrorKind::Gone | ErrorKind::Missing) => {}
                 Err(error) => statuses.push(io.fail(&error, &[])),
             }
         }
@@ -123,21 +118,38 @@ impl Args {
         Ok(judged.map(|judged| (judged.0.address.clone(), Ok(judged))).collect())
     }
 
-    /// Refuse an object that is held, without `--force`.
-    fn check(&self, io: &Io<'_>, address: &KindAddress, seen: &Result<(Object, Verdict)>) -> Result<()> {
-        let Ok((_, verdict)) = seen.as_ref() else { return Ok(()) };
-        if verdict.state != State::Held {
-            return Ok(());
-        }
+    /// Whether what was seen may go.
+    fn allowed(&self, address: &KindAddress, seen: &Result<(Object, Verdict)>) -> Result<()> {
+        let (_, verdict) = seen.as_ref().map_err(Clone::clone)?;
+        self.check(address, verdict)
+    }
+
+    /// Remove an object, if it may still go.
+    fn remove(&self, io: &Io<'_>, address: &KindAddress, seen: &Result<(Object, Verdict)>) -> Result<()> {
+        // The kernel decides about an object that cannot be looked at.
+        let Ok((object, verdict)) = seen else { return unseen(address) };
         if !self.force {
-            let hint = Hint::Advice("--force removes it all the same".into());
-            let problem = format!("is held by {}", holders(verdict));
-            return Err(Error::new(ErrorKind::Failure, address, problem).hint(hint));
+            self.check(address, verdict)?;
+            return inventory::remove(object, Some(&|_, verdict| self.check(address, verdict)));
         }
-        if address.kind() == Kind::Lock {
+        if verdict.state == State::Held && address.kind() == Kind::Lock {
             io.warn(format_args!("{address}: is held by {}, which does not exclude the next holder", holders(verdict)));
         }
-        Ok(())
+        inventory::remove(object, None)
+    }
+
+    fn check(&self, address: &KindAddress, verdict: &Verdict) -> Result<()> {
+        match verdict.state {
+            State::Held | State::Unheld if self.orphans => {
+                Err(Error::new(ErrorKind::Gone, address, "is no orphan any more"))
+            }
+            State::Held => {
+                let hint = Hint::Advice("--force removes it all the same".into());
+                let problem = format!("is held by {}", holders(verdict));
+                Err(Error::new(ErrorKind::Failure, address, problem).hint(hint))
+            }
+            State::Unheld | State::Orphan => Ok(()),
+        }
     }
 }
 
@@ -167,11 +179,9 @@ fn holders(verdict: &Verdict) -> String {
     words.join(", ")
 }
 
-/// Remove an object. A System V object is removed by the identifier that was looked at,
-/// as its key may mean another object by now.
-fn remove(object: &KindAddress, id: Option<i32>) -> Result<()> {
-    let by_id = id.map(|id| Address::SysV(SysV::Id(id)));
-    let address = by_id.as_ref().unwrap_or(object.address());
+/// Remove an object that could not be looked at.
+fn unseen(object: &KindAddress) -> Result<()> {
+    let address = object.address();
     let removed = match object.kind() {
         Kind::Shm => shm::remove(address),
         Kind::Ring => ring::remove(address),

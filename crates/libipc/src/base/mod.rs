@@ -6,6 +6,7 @@ pub mod address;
 pub mod error;
 mod hint;
 pub mod mode;
+pub(crate) mod owner;
 pub(crate) mod sysctl;
 pub mod text;
 pub mod wait;

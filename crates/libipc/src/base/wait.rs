@@ -54,6 +54,11 @@ impl Backoff {
         Backoff(Self::FIRST)
     }
 
+    /// For what ends in microseconds: pauses from ten of them on.
+    pub(crate) fn short() -> Self {
+        Backoff(Duration::from_micros(10))
+    }
+
     /// Pause, but not beyond the deadline.
     pub fn sleep(&mut self, deadline: &Deadline) {
         std::thread::sleep(deadline.at_most(self.0));

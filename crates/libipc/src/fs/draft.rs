@@ -61,7 +61,7 @@ impl<'a> Draft<'a> {
         let signals = Deferred::new()?;
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         for _ in 0..RACES {
-            let name = temporary_name();
+            let name = temporary_name(None);
             let file = match openat(&entry.dir, name.as_os_str(), flags, mode.for_open()) {
                 Ok(fd) => File::from(fd),
                 Err(Errno::EEXIST) => continue,
@@ -73,7 +73,10 @@ impl<'a> Draft<'a> {
                 // sweeping it or has swept it.
                 Ok((false, _)) => continue,
                 Ok((_, stat)) if stat.st_nlink == 0 => continue,
-                Ok(_) => return Ok(Draft { entry, file, name: Some(name), signals: Some(signals) }),
+                Ok((_, stat)) => {
+                    let draft = Draft { entry, file, name: Some(name), signals: Some(signals) };
+                    return draft.name_by_inode(stat.st_ino);
+                }
                 Err(errno) => {
                     let _ = unlinkat(&entry.dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
                     return Err(entry.errno(errno));
@@ -81,6 +84,22 @@ impl<'a> Draft<'a> {
             }
         }
         Err(Error::new(ErrorKind::Failure, entry.label(), "no temporary name is free beside it"))
+    }
+
+    /// From now on a sweep can tell that the name is ours, whatever is in the file.
+    fn name_by_inode(mut self, inode: u64) -> Result<Self> {
+        let name = temporary_name(Some(inode));
+        let dir = &self.entry.dir;
+        match renameat(dir, self.name.as_deref().unwrap_or_default(), dir, name.as_os_str()) {
+            Ok(()) => {
+                self.name = Some(name);
+                Ok(self)
+            }
+            Err(errno) => {
+                self.drop_name();
+                Err(self.entry.errno(errno))
+            }
+        }
     }
 
     /// The file to write the content to.
@@ -136,6 +155,11 @@ impl<'a> Draft<'a> {
                 Ok(old) => {
                     check(&old)?;
                     self.adopt(&old.stat, keep_mode)?;
+                    // So that nobody of ours removes the new object for the old one.
+                    old.hold_name();
+                    if !entry.means(&old)? {
+                        continue;
+                    }
                     return self.replace().map_err(|errno| entry.errno(errno));
                 }
                 // Removed meanwhile: the name is free again.
@@ -195,9 +219,10 @@ impl<'a> Draft<'a> {
         }
         // Locked before it has a name, so that nobody sweeps it.
         try_lock(&self.file, LockMode::Exclusive, Range::ALL)?;
+        let inode = fstat(&self.file)?.st_ino;
         with_signals_blocked(|| {
             let name = loop {
-                let name = temporary_name();
+                let name = temporary_name(Some(inode));
                 match self.link(&name) {
                     Err(Errno::EEXIST) => {}
                     other => break other.map(|()| name),

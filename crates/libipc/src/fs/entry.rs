@@ -8,24 +8,27 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, RenameFlags, open, openat, renameat2};
+use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{FileStat, Mode as Bits, SFlag, fstat, fstatat};
 use nix::sys::statvfs::fstatvfs;
-use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::temporary::{aside_name, sweep};
+use super::temporary::sweep;
 use crate::base::address::{Address, Name, PosixName};
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::text::printable;
-use crate::process::signals::with_signals_blocked;
+use crate::base::wait::{Backoff, Deadline};
 
 /// Where Linux keeps POSIX shared memory and semaphores: shm_overview(7).
 pub(crate) const SHM_DIR: &str = "/dev/shm";
 
 /// How often a lost race for a name is run again before it is a failure.
 pub(crate) const RACES: usize = 1000;
+
+/// How long a name may be leased by another process before that is an error.
+const LEASED: Duration = Duration::from_secs(1);
 
 /// O_APPEND means nothing to a reader. It marks descriptors that only inspect, so
 /// that two inspecting processes do not take each other for holders.
@@ -155,8 +158,10 @@ impl Entry {
     /// # Errors
     /// [`ErrorKind::Missing`], [`ErrorKind::Denied`];
     /// [`ErrorKind::Unexpected`] for a FIFO, a directory, a link, or a file with a
-    /// second name, which [`Access::Look`] permits.
+    /// second name, which [`Access::Look`] permits; [`ErrorKind::Busy`] if another
+    /// process keeps a lease of it.
     pub(crate) fn open(&self, access: Access) -> Result<Object> {
+        let (lease, mut backoff) = (Deadline::after(Some(LEASED)), Backoff::short());
         for _ in 0..RACES {
             let Some(stat) = self.stat()? else { return Err(self.errno(Errno::ENOENT)) };
             self.check_regular(&stat)?;
@@ -169,6 +174,16 @@ impl Entry {
             let fd = match openat(&self.dir, self.leaf.as_os_str(), flags, Bits::empty()) {
                 Ok(fd) => fd,
                 Err(Errno::ENOENT) => continue,
+                // It is leased, as for a removal: fcntl_setlease(2). Without O_NONBLOCK
+                // this would wait for the holder of the lease.
+                Err(Errno::EAGAIN) if !lease.passed() => {
+                    backoff.sleep(&lease);
+                    continue;
+                }
+                Err(Errno::EAGAIN) => {
+                    let problem = "another process has a lease of it";
+                    return Err(Error::new(ErrorKind::Busy, &self.label, problem));
+                }
                 Err(errno) => return Err(self.errno(errno)),
             };
             let stat = fstat(&fd).map_err(|errno| self.errno(errno))?;
@@ -208,68 +223,19 @@ impl Entry {
 
     /// Whether the name still means the object that was opened.
     pub(crate) fn means(&self, object: &Object) -> Result<bool> {
-        let same = |stat: FileStat| (stat.st_dev, stat.st_ino) == (object.stat.st_dev, object.stat.st_ino);
-        Ok(self.stat()?.is_some_and(same))
+        Ok(self.stat()?.is_some_and(|stat| is_same(&stat, &object.stat)))
     }
 
     /// Whether this is a POSIX name, or the path of one.
     pub(crate) fn is_in_shm(&self) -> bool {
-        let identity = |stat: FileStat| (stat.st_dev, stat.st_ino);
-        self.is_posix() || fstat(&self.dir).map(identity).ok() == nix::sys::stat::stat(SHM_DIR).map(identity).ok()
+        let there = || nix::Result::Ok(is_same(&fstat(&self.dir)?, &nix::sys::stat::stat(SHM_DIR)?));
+        self.is_posix() || there().unwrap_or(false)
     }
+}
 
-    /// Remove the name. Processes that have the object open keep it.
-    ///
-    /// # Errors
-    /// Those of [`Entry::open`], but a second name does not matter.
-    pub(crate) fn remove(&self) -> Result<()> {
-        let Some(stat) = self.stat()? else { return Err(self.errno(Errno::ENOENT)) };
-        // A second name is no reason to refuse: removing one does not harm the other.
-        self.check_regular(&stat)?;
-        unlinkat(&self.dir, self.leaf.as_os_str(), UnlinkatFlags::NoRemoveDir).map_err(|errno| self.errno(errno))
-    }
-
-    /// Remove the name if it still means `object`.
-    ///
-    /// There is no system call for that: the name is moved aside, looked at, and
-    /// put back if it was another object by then.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Gone`] if the name means another object, or none.
-    pub(crate) fn remove_if_same(&self, object: &Object) -> Result<()> {
-        let gone =
-            || Error::new(ErrorKind::Gone, &self.label, "was replaced or removed meanwhile, and is left as it is");
-        if !self.means(object)? {
-            return Err(gone());
-        }
-        let aside = aside_name();
-        let unlink = || match unlinkat(&self.dir, aside.as_os_str(), UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(self.errno(errno)),
-        };
-        let (leaf, away) = (self.leaf.as_os_str(), aside.as_os_str());
-        let rename = |from, to| renameat2(&self.dir, from, &self.dir, to, RenameFlags::RENAME_NOREPLACE);
-        with_signals_blocked(|| {
-            match rename(leaf, away) {
-                Ok(()) => {}
-                Err(Errno::ENOENT) => return Err(gone()),
-                // The file system lacks that call: the comparison above must do.
-                Err(Errno::EINVAL | Errno::ENOSYS) => return self.remove(),
-                Err(errno) => return Err(self.errno(errno)),
-            }
-            let stat = fstatat(&self.dir, away, AtFlags::AT_SYMLINK_NOFOLLOW);
-            if stat.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (object.stat.st_dev, object.stat.st_ino)) {
-                return unlink();
-            }
-            // It is another object's name: move it back. If the name was taken
-            // meanwhile, the object that has it now has replaced this one too.
-            match rename(away, leaf) {
-                Err(Errno::EEXIST) => unlink().and(Err(gone())),
-                Err(errno) => Err(self.errno(errno)),
-                Ok(()) => Err(gone()),
-            }
-        })
-    }
+/// Whether both are of one object.
+pub(crate) fn is_same(one: &FileStat, other: &FileStat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
 /// An open file behind a name, and what fstat(2) said of it then.
@@ -299,10 +265,5 @@ impl Object {
     /// Its size in bytes now.
     pub(crate) fn size_now(&self) -> nix::Result<u64> {
         Ok(fstat(&self.file)?.st_size.cast_unsigned())
-    }
-
-    /// The user who owns it.
-    pub(crate) fn owner(&self) -> u32 {
-        self.stat.st_uid
     }
 }

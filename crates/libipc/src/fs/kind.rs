@@ -4,8 +4,10 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 
-use super::entry::{Access, Entry};
-use super::temporary::TEMPORARY;
+use nix::errno::Errno;
+
+use super::entry::{Access, Entry, Object, RACES};
+use super::temporary::is_temporary;
 use crate::base::address::{Kind, KindAddress};
 use crate::base::error::{Error, ErrorKind, Hint, Result, Spelling};
 
@@ -38,8 +40,8 @@ pub(crate) fn check_name(entry: &Entry) -> Result<()> {
     if is_semaphore(entry) {
         return refuse("is the file of a POSIX semaphore, not a segment");
     }
-    if entry.leaf().as_bytes().starts_with(TEMPORARY.as_bytes()) {
-        return refuse("names that begin with .ipcutils. are temporary, and swept");
+    if is_temporary(entry.leaf().as_bytes()) {
+        return refuse("is of the form of temporary names, which are swept");
     }
     Ok(())
 }
@@ -47,15 +49,52 @@ pub(crate) fn check_name(entry: &Entry) -> Result<()> {
 /// [`ErrorKind::Unexpected`] if the name means another kind. The kind of an
 /// unreadable object is unknown; the kernel decides what may be done with it.
 pub(crate) fn check_kind(entry: &Entry, kind: Kind) -> Result<()> {
-    if is_semaphore(entry) {
-        let error = Error::new(ErrorKind::Unexpected, entry.label(), "is the file of a POSIX semaphore");
-        let name = String::from_utf8_lossy(&entry.leaf().as_bytes()[SEMAPHORE.len()..]).into_owned();
-        return Err(error.hint(Hint::Say(Spelling::plain([format!("sem:/{name}")]))));
+    not_semaphore(entry)?;
+    entry.open(Access::Look).map_or(Ok(()), |object| check_object(entry, &object, kind))
+}
+
+fn not_semaphore(entry: &Entry) -> Result<()> {
+    if !is_semaphore(entry) {
+        return Ok(());
     }
-    match entry.open(Access::Look).map(|object| kind_of(object.file())) {
-        Ok(found) if found != kind => Err(is_a(entry, found).hint(Hint::OtherKind(entry.kind_address(found)))),
-        _ => Ok(()),
+    let error = Error::new(ErrorKind::Unexpected, entry.label(), "is the file of a POSIX semaphore");
+    let name = String::from_utf8_lossy(&entry.leaf().as_bytes()[SEMAPHORE.len()..]).into_owned();
+    Err(error.hint(Hint::Say(Spelling::plain([format!("sem:/{name}")]))))
+}
+
+fn check_object(entry: &Entry, object: &Object, kind: Kind) -> Result<()> {
+    match kind_of(object.file()) {
+        found if found == kind => Ok(()),
+        found => Err(is_a(entry, found).hint(Hint::OtherKind(entry.kind_address(found)))),
     }
+}
+
+/// Remove the name, if its object is of this kind. Processes that have it open keep it.
+///
+/// # Errors
+/// Those of [`Entry::open`], but a second name does not matter: removing one does not
+/// harm the other. An object that may not be read is removed if the kernel permits it.
+pub(crate) fn remove(entry: &Entry, kind: Kind) -> Result<()> {
+    if kind != Kind::Sem {
+        not_semaphore(entry)?;
+    }
+    for _ in 0..RACES {
+        let removed = match entry.open(Access::Look) {
+            Ok(object) if kind == Kind::Sem => entry.remove(&object),
+            Ok(object) => check_object(entry, &object, kind).and_then(|()| entry.remove(&object)),
+            Err(error) if error.kind == ErrorKind::Denied => match entry.stat()? {
+                Some(stat) => entry.remove_inode(&stat),
+                None => return Err(entry.errno(Errno::ENOENT)),
+            },
+            Err(error) => return Err(error),
+        };
+        match removed {
+            // Another object has the name now.
+            Err(error) if error.kind == ErrorKind::Gone => {}
+            other => return other,
+        }
+    }
+    Err(Error::new(ErrorKind::Gone, entry.label(), "is replaced faster than it can be removed"))
 }
 
 fn is_semaphore(entry: &Entry) -> bool {

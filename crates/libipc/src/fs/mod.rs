@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `entry` | a name, opened so that nothing planted under it can hurt |
 //! | `draft` | new content, published under a name all at once |
+//! | `removal` | a name taken away from one object and no other |
 //! | `temporary` | names that exist for an instant, and their sweep |
 //! | `byte_lock` | locks that the kernel holds on bytes of a file |
 //! | `kind` | what an object is: segment, ring, lock or semaphore |
@@ -17,6 +18,7 @@ pub(crate) mod draft;
 pub(crate) mod entry;
 pub mod input;
 pub(crate) mod kind;
+pub(crate) mod removal;
 pub(crate) mod space;
 pub(crate) mod temporary;
 pub(crate) mod watch;

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::stat::{Mode, fstat, major, makedev, minor};
+use nix::sys::stat::{FileStat, Mode, fstat, major, makedev, minor};
 
 use crate::base::error::errno_of;
 use crate::base::text::printable;
@@ -27,6 +27,12 @@ pub(super) enum Backing {
     File(u64, u64),
     /// A System V segment of our IPC namespace, by identifier.
     Segment(u64),
+}
+
+impl Backing {
+    pub(super) fn of(stat: &FileStat) -> Self {
+        Backing::File(stat.st_dev, stat.st_ino)
+    }
 }
 
 /// A process, and how it holds an object.
@@ -71,6 +77,11 @@ impl Holders {
             }
         }
         all
+    }
+
+    /// Of what nobody holds.
+    pub(super) fn none() -> Self {
+        Holders::default()
     }
 
     /// The processes that are known to hold it.

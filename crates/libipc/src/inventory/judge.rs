@@ -61,8 +61,13 @@ pub fn judge(objects: &[Object]) -> Vec<Verdict> {
         }
     }
     let none = devices.is_empty() && !segments;
-    let holders = if none { Holders::default() } else { Holders::of_all_processes(&devices, segments) };
+    let holders = if none { Holders::none() } else { Holders::of_all_processes(&devices, segments) };
     objects.iter().map(|object| verdict(object, &holders)).collect()
+}
+
+/// The judgement on an object that nobody else has open, as is known from elsewhere.
+pub(super) fn judge_alone(object: &Object) -> Verdict {
+    verdict(object, &Holders::none())
 }
 
 fn attached(object: &Object) -> Option<u64> {

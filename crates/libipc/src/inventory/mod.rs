@@ -14,6 +14,7 @@ mod judge;
 pub mod limits;
 mod object;
 mod posix;
+mod removal;
 mod sysv;
 pub mod users;
 
@@ -21,6 +22,7 @@ pub use filter::{Filter, Pattern};
 pub use holders::{Holder, program};
 pub use judge::{State, Unseen, Verdict, judge};
 pub use object::{Creator, Detail, Object, Queue, Segment, Semaphores, Times};
+pub use removal::{Admit, remove};
 
 use crate::base::address::{Address, Kind, KindAddress, Name};
 use crate::base::error::{Error, Result};

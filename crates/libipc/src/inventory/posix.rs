@@ -18,12 +18,12 @@ use nix::sys::statfs::{FsType, fstatfs};
 use super::holders::Backing;
 use super::object::{Detail, Object, Queue, Segment, Semaphores, Times, missing, moment};
 use crate::base::address::{Kind, KindAddress, Name, PosixName};
-use crate::base::error::{Error, ErrorKind, Hint, Result};
+use crate::base::error::{Error, ErrorKind, Hint, Result, errno_of};
 use crate::base::text::printable;
 use crate::fs::byte_lock::{LockMode, Range, is_held};
-use crate::fs::entry::{Access, Entry, LOOKING, SHM_DIR};
-use crate::fs::kind::{SEMAPHORE, check_kind, kind_of};
-use crate::fs::temporary::{TEMPORARY, is_left};
+use crate::fs::entry::{self, Access, Entry, LOOKING, SHM_DIR};
+use crate::fs::kind::{SEMAPHORE, check_kind, is_a, kind_of};
+use crate::fs::temporary::{is_left, is_temporary};
 use crate::mq::posix::attributes;
 use crate::sem::posix::peek;
 use crate::sys::mq::Descriptor;
@@ -100,32 +100,51 @@ fn look_into(dir: impl AsFd, leaf: &CStr) -> Option<File> {
     openat(dir, leaf, flags, Mode::empty()).ok().map(File::from)
 }
 
-fn shm_object(dir: &OwnedFd, leaf: &CStr, mut address: KindAddress, stat: &statx) -> Object {
-    let temporary = leaf.to_bytes().starts_with(TEMPORARY.as_bytes());
+fn shm_object(dir: &OwnedFd, leaf: &CStr, address: KindAddress, stat: &statx) -> Object {
     // A segment without a byte says nothing more, unless it is a leftover.
-    let file = if stat.stx_size > 0 || temporary { look_into(dir, leaf) } else { None };
+    let looks = stat.stx_size > 0 || is_temporary(leaf.to_bytes());
+    let file = if looks { look_into(dir, leaf) } else { None };
+    of_file(file, leaf.to_bytes(), address, stat)
+}
+
+fn of_file(file: Option<File>, leaf: &[u8], mut address: KindAddress, stat: &statx) -> Object {
     if address.kind == Kind::Sem {
         let word = file.as_ref().and_then(peek);
         let values = word.map(|(value, _)| vec![value]);
         let detail = Semaphores { count: 1, values, waiting: word.map(|(_, waiting)| waiting) };
         return Object { size: None, ..object(address, stat, Detail::Semaphores(detail)) };
     }
+    let temporary = is_temporary(leaf);
     let kind = file.as_ref().map_or(Kind::Shm, kind_of);
-    let detail = match (&file, kind) {
+    let detail = match (file, kind) {
         (Some(file), Kind::Ring) if !temporary => {
             address.kind = kind;
-            Detail::Ring(ring::Status::inspect(&address.address).map(Box::new), in_use(file))
+            let in_use = in_use(&file);
+            Detail::Ring(ring::Status::of(file, &address.address).map(Box::new), in_use)
         }
         (Some(file), Kind::Lock) if !temporary => {
             address.kind = kind;
-            Detail::Lock(lock::Status::of(file, &address.address).map(Box::new), in_use(file))
+            Detail::Lock(lock::Status::of(&file, &address.address).map(Box::new), in_use(&file))
         }
-        _ => {
-            let leftover = temporary && file.is_some_and(|file| is_left(file, leaf.to_bytes()));
+        (file, _) => {
+            let leftover = temporary && file.is_some_and(|file| is_left(file, leaf));
             Detail::Segment(Segment { leftover, ..Segment::default() })
         }
     };
     object(address, stat, detail)
+}
+
+/// The object behind an open file. Byte locks of this file are nobody's.
+pub(super) fn describe(address: &KindAddress, entry: &Entry, opened: &entry::Object) -> Result<Object> {
+    let failed = |errno| Error::errno(entry.label(), errno);
+    let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+    let stat = sys::statx::statx(opened.file(), c"", libc::AT_EMPTY_PATH, mask).map_err(failed)?;
+    let file = opened.file().try_clone().map_err(|error| failed(errno_of(&error)))?;
+    let found = of_file(Some(file), entry.leaf().as_bytes(), entry.kind_address(address.kind), &stat);
+    if found.address.kind != address.kind {
+        return Err(is_a(entry, found.address.kind));
+    }
+    Ok(found)
 }
 
 /// Whether anybody takes part in a ring or a lock: every live participant holds a

@@ -17,7 +17,7 @@ use crate::base::wait::{Timeout, Wait};
 use crate::fs::byte_lock::{self, LockMode};
 use crate::fs::draft::{Draft, Replace};
 use crate::fs::entry::{Access, Entry, Object, RACES};
-use crate::fs::kind::{check_kind, check_name};
+use crate::fs::kind::{self, check_name};
 use crate::process::command::{Child, End};
 use crate::process::signals::Forwarded;
 
@@ -285,6 +285,5 @@ fn publish(entry: &Entry, permissions: Mode) -> Result<()> {
 /// object of another kind.
 pub fn remove(address: &Address) -> Result<()> {
     let entry = Entry::new(address.name(Kind::Lock)?)?;
-    check_kind(&entry, Kind::Lock)?;
-    entry.remove()
+    kind::remove(&entry, Kind::Lock)
 }

@@ -12,11 +12,11 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::unistd::geteuid;
 
 use super::mutex::{LOCKED, LOOK, OwnerDied};
 use crate::base::address::Address;
 use crate::base::error::{Error, ErrorKind, Hint, Result};
+use crate::base::owner::Owners;
 use crate::base::wait::Wait;
 use crate::fs::entry::{Access, Entry, Object};
 use crate::process::command::{Child, End};
@@ -54,13 +54,13 @@ impl Mutex {
         let (backing, size, region) = match address {
             Address::SysV(sysv) => {
                 let (id, size, region) =
-                    shm::sysv::attach_own(sysv, |uid, mode| check_owner(&sysv.to_string(), uid, mode))?;
+                    shm::sysv::attach_own(sysv, |owners, mode| check_owner(&sysv.to_string(), owners, mode))?;
                 (Backing::SysV(id), size, Ok(region))
             }
             Address::Name(name) => {
                 let entry = Entry::new(name)?;
                 let object = entry.open(Access::Write)?;
-                check_owner(entry.label(), object.owner(), object.stat.st_mode)?;
+                check_owner(entry.label(), Owners::of_file(&object.stat), object.stat.st_mode)?;
                 let size = object.size();
                 // Nothing to map is no room for a mutex.
                 let region = memory::map(object.file(), (size as usize).max(1));
@@ -197,14 +197,15 @@ impl Mutex {
 }
 
 /// Refuse a segment that another user owns or may write.
-fn check_owner(label: &str, owner: u32, mode: u32) -> Result<()> {
+fn check_owner(label: &str, owners: Owners, mode: u32) -> Result<()> {
     let refuse = |what: String| {
         let what = format!("{what}, who could make a holder of the mutex write anywhere");
         Err(Error::new(ErrorKind::Unexpected, label, what))
     };
-    if owner != geteuid().as_raw() {
-        return refuse(format!("belongs to another user, uid {owner}"));
+    if let Some(other) = owners.other() {
+        return refuse(format!("belongs to another user, uid {other}"));
     }
+    // The bits of the group are the mask of an access control list, if there is one.
     if mode & 0o022 != 0 {
         return refuse(format!("may be written by other users, its mode is {:03o}", mode & 0o777))
             .map_err(|error| error.hint(Hint::advice("take the write permission from group and others")));

@@ -41,7 +41,7 @@ pub use writer::{Writer, end};
 
 use crate::base::address::{Address, Kind};
 use crate::base::error::Result;
-use crate::fs::kind::check_kind;
+use crate::fs::kind;
 
 /// The smallest ring that should be made, in bytes: a page.
 pub const SMALLEST: u64 = 4096;
@@ -55,6 +55,5 @@ pub const LONGEST_NAME: usize = layout::LONGEST_NAME;
 /// [`Unexpected`](crate::ErrorKind::Unexpected) for an object of another kind.
 pub fn remove(address: &Address) -> Result<()> {
     let entry = handle::entry(address)?;
-    check_kind(&entry, Kind::Ring)?;
-    entry.remove()
+    kind::remove(&entry, Kind::Ring)
 }

@@ -1,17 +1,18 @@
 //! The state of a ring, for whoever may read its object.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use super::algorithm::before;
-use super::handle::Handle;
+use super::handle::{Handle, entry};
 use super::layout::{HEAD, Owner, START, lock, position};
 use super::slots::Slots;
 use crate::base::address::Address;
 use crate::base::error::Result;
 use crate::fs::byte_lock::Range;
-use crate::fs::entry::Access;
+use crate::fs::entry::{Access, Object};
 use crate::shared::memory::Memory;
 
 /// The state of a ring's present stream.
@@ -96,7 +97,17 @@ impl Status {
     /// [`Unexpected`](crate::ErrorKind::Unexpected) if it is no ring, or corrupt;
     /// [`Gone`](crate::ErrorKind::Gone) if it is truncated meanwhile.
     pub fn inspect(address: &Address) -> Result<Self> {
-        let handle = Handle::open(address, Access::Inspect)?;
+        Self::of_handle(&Handle::open(address, Access::Inspect)?)
+    }
+
+    /// The same of an open file.
+    pub(crate) fn of(file: File, address: &Address) -> Result<Self> {
+        let entry = entry(address)?;
+        let object = Object::of(file).map_err(|errno| entry.errno(errno))?;
+        Self::of_handle(&Handle::of(entry, object, Access::Inspect)?)
+    }
+
+    fn of_handle(handle: &Handle) -> Result<Self> {
         let ring = &handle.ring;
         // Asked before the stream's state: a writer unlocks after it has stored that.
         let held = handle.is_held(lock::WRITER)?;
@@ -112,7 +123,7 @@ impl Status {
         for slot in 0..ring.slots {
             let owner = handle.owner(slot)?;
             let live = owner != Owner::Free && handle.is_held(lock::reader(slot))?;
-            let name = matches!(owner, Owner::Named(_)).then(|| OsString::from_vec(Slots(&handle).name(slot)));
+            let name = matches!(owner, Owner::Named(_)).then(|| OsString::from_vec(Slots(handle).name(slot)));
             if owner != Owner::Free && (live || name.is_some()) {
                 let at = ring.memory.load(position(slot), Relaxed);
                 // A reader that has not moved on to this stream has read none of it.

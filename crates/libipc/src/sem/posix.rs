@@ -22,6 +22,7 @@ use crate::base::wait::{Backoff, Deadline, Wait};
 use crate::fs::copy::write_all;
 use crate::fs::draft::{Draft, Replace};
 use crate::fs::entry::{Access, Entry, Object, RACES};
+use crate::fs::kind;
 use crate::sys;
 use crate::sys::memory::Region;
 
@@ -52,7 +53,7 @@ pub(crate) fn peek(file: &File) -> Option<(u32, u32)> {
 
 /// Remove the name: sem_unlink(3). Processes that have the semaphore open keep it.
 pub(super) fn remove(name: &PosixName) -> Result<()> {
-    Entry::semaphore(name)?.remove()
+    kind::remove(&Entry::semaphore(name)?, Kind::Sem)
 }
 
 /// An open semaphore.
@@ -82,7 +83,7 @@ impl Semaphore {
                 Ok(()) => match settled(&entry, Access::Write) {
                     // Not even its owner may write it: it was made in vain.
                     Err(error) if error.kind == ErrorKind::Denied => {
-                        let _ = entry.remove();
+                        let _ = kind::remove(&entry, Kind::Sem);
                         return Err(error);
                     }
                     other => return Self::map(other?, entry, Access::Write),

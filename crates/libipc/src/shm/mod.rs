@@ -17,7 +17,7 @@ use crate::base::wait::Wait;
 use crate::fs::copy::{self, Control};
 use crate::fs::entry::{Access, Entry, Object};
 use crate::fs::input::Input;
-use crate::fs::kind::check_kind;
+use crate::fs::kind;
 use crate::fs::watch::Watcher;
 use crate::process::signals::Deferred;
 
@@ -94,8 +94,7 @@ pub fn remove(address: &Address) -> Result<()> {
         Address::SysV(sysv) => sysv::remove(sysv),
         Address::Name(name) => {
             let entry = Entry::new(name)?;
-            check_kind(&entry, Kind::Shm)?;
-            entry.remove()
+            kind::remove(&entry, Kind::Shm)
         }
     }
 }
@@ -197,7 +196,7 @@ impl Segment {
     /// [`ErrorKind::Gone`] if it does not, [`ErrorKind::Denied`].
     pub fn remove_if_same(&self) -> Result<()> {
         match &self.0 {
-            Inner::Object(object) => object.0.remove_if_same(&object.1),
+            Inner::Object(object) => object.0.remove(&object.1),
             Inner::SysV(attached) => attached.remove(),
         }
     }

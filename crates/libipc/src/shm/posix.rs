@@ -11,6 +11,7 @@ use super::transfer::copy_in;
 use crate::base::address::Kind;
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::mode::Mode;
+use crate::base::owner::Owners;
 use crate::fs::copy::{Control, OUTPUT, copy, splice_to_pipe};
 use crate::fs::draft::{Draft, Replace};
 use crate::fs::entry::{Access, Entry, Object};
@@ -56,7 +57,7 @@ pub(super) fn put(entry: &Entry, input: &Input<'_>, options: &PutOptions, contro
 
 /// Whether an existing object may be written or replaced.
 fn check_target(entry: &Entry, old: &Object, foreign: bool) -> Result<()> {
-    check_owner(entry.label(), old.owner(), foreign)?;
+    check_owner(entry.label(), Owners::of_file(&old.stat), foreign)?;
     match kind_of(old.file()) {
         Kind::Shm => Ok(()),
         kind => Err(is_a(entry, kind).hint(Hint::Remove(entry.kind_address(kind)))),

@@ -1,10 +1,9 @@
 //! The rules of whole segments that both interfaces obey: how one is put, whose
 //! object may be written, and what fits.
 
-use nix::unistd::geteuid;
-
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::mode::Mode;
+use crate::base::owner::Owners;
 
 /// How [`put`](super::put) makes a segment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,12 +30,15 @@ pub struct ReadOptions {
 
 /// Refuse an object of another user, also for root: whoever planted it may read what
 /// is written.
-pub(super) fn check_owner(label: &str, owner: u32, foreign: bool) -> Result<()> {
-    if foreign || owner == geteuid().as_raw() {
-        return Ok(());
+pub(super) fn check_owner(label: &str, owners: Owners, foreign: bool) -> Result<()> {
+    match owners.other() {
+        Some(_) if foreign => Ok(()),
+        Some(other) => {
+            let problem = format!("belongs to another user, uid {other}");
+            Err(Error::new(ErrorKind::Denied, label, problem).hint(Hint::Foreign))
+        }
+        None => Ok(()),
     }
-    let problem = format!("belongs to another user, uid {owner}");
-    Err(Error::new(ErrorKind::Denied, label, problem).hint(Hint::Foreign))
 }
 
 /// The bytes from `offset` to the end of a segment of `size` bytes.

@@ -4,6 +4,7 @@
 //! it at once. Instead a segment that is being filled has permission bits of 0,
 //! which our readers understand, and gets its mode when it is whole.
 
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,9 +16,12 @@ use super::transfer::{copy_in, copy_out};
 use crate::base::address::{Address, Key, Kind, KindAddress, Lookup, SysV};
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::mode::Mode;
+use crate::base::owner::Owners;
 use crate::base::sysctl;
 use crate::fs::copy::{Control, OUTPUT};
+use crate::fs::entry::RACES;
 use crate::fs::input::Input;
+use crate::fs::removal::hold;
 use crate::process::life;
 use crate::process::signals::Deferred;
 use crate::sys::memory::Region;
@@ -64,6 +68,14 @@ impl Stat {
 
     fn size(&self) -> u64 {
         self.raw.shm_segsz as u64
+    }
+
+    /// Whether both are of one segment, whose owners and mode have not changed.
+    fn is_same(&self, other: &Stat) -> bool {
+        let (a, b) = (&self.raw, &other.raw);
+        let perm = |perm: &libc::ipc_perm| (perm.uid, perm.gid, perm.cuid, perm.cgid, u32::from(perm.mode) & 0o777);
+        (self.size(), a.shm_cpid, a.shm_ctime) == (other.size(), b.shm_cpid, b.shm_ctime)
+            && perm(&a.shm_perm) == perm(&b.shm_perm)
     }
 
     fn state(&self) -> State {
@@ -202,7 +214,7 @@ fn abandoned(address: &SysV, key: i32) -> Result<Option<i32>> {
         return Ok(None);
     }
     let Ok(stat) = sys::shm::get(key, 0, 0).and_then(Stat::of) else { return Ok(None) };
-    let ours = stat.raw.shm_perm.uid == nix::unistd::geteuid().as_raw();
+    let ours = Owners::of_sysv(&stat.raw.shm_perm).other().is_none();
     if ours && stat.state() == State::Abandoned { Ok(Some(stat.id)) } else { Err(exists(address, &stat)) }
 }
 
@@ -315,7 +327,8 @@ pub(super) fn write_in_place(
     control: &mut Control<'_>,
 ) -> Result<()> {
     let label = address.to_string();
-    let (stat, region) = attach(address, false, |stat| check_owner(&label, stat.raw.shm_perm.uid, foreign))?;
+    let (stat, region) =
+        attach(address, false, |stat| check_owner(&label, Owners::of_sysv(&stat.raw.shm_perm), foreign))?;
     let space = room(&label, stat.size(), offset)?;
     let (spool, length) = input.at_most(space, control)?.ok_or_else(|| too_long(&label, space))?;
     let check_removed = |when: &str| match Stat::of(stat.id) {
@@ -336,39 +349,47 @@ pub(super) fn write_in_place(
 
 /// Find the segment, check that it is whole and that `check` agrees, and attach it.
 fn attach(address: &SysV, read_only: bool, check: impl Fn(&Stat) -> Result<()>) -> Result<(Stat, Region)> {
-    let id = address.resolve(|key| sys::shm::get(key, 0, 0))?;
-    let stat = Stat::of(id).map_err(|errno| Error::stale(address, errno))?;
-    match stat.state() {
-        State::Whole => {}
-        State::BeingFilled => {
-            return Err(Error::new(ErrorKind::Busy, address, "is being filled"));
+    for _ in 0..RACES {
+        let id = address.resolve(|key| sys::shm::get(key, 0, 0))?;
+        let stat = Stat::of(id).map_err(|errno| Error::stale(address, errno))?;
+        check_whole(address, &stat)?;
+        check(&stat)?;
+        // An identifier can be used again, by others on purpose. While it is attached,
+        // this one cannot change: it must be the one that was checked.
+        match sys::shm::attach(id, stat.raw.shm_segsz, read_only) {
+            Ok(region) if Stat::of(id).is_ok_and(|now| now.is_same(&stat)) => return Ok((stat, region)),
+            Ok(_) | Err(Errno::EIDRM) => {}
+            Err(errno) => return Err(Error::stale(address, errno)),
         }
+    }
+    Err(Error::new(ErrorKind::Gone, address, "is replaced faster than it can be attached"))
+}
+
+fn check_whole(address: &SysV, stat: &Stat) -> Result<()> {
+    let (kind, what, hint) = match stat.state() {
+        State::Whole => return Ok(()),
+        State::BeingFilled => return Err(Error::new(ErrorKind::Busy, address, "is being filled")),
         State::Abandoned => {
             let what = "is half filled, and the process that filled it is dead";
-            return Err(Error::new(ErrorKind::Unexpected, address, what).hint(Hint::PutAgain(by_id(id))));
+            (ErrorKind::Unexpected, what, Hint::PutAgain(by_id(stat.id)))
         }
         State::Doubtful => {
             let what = "is perhaps half filled: it has the mode 0601 of one whose filler has just begun";
-            return Err(Error::new(ErrorKind::Unexpected, address, what).hint(Hint::ModeOrRemove(by_id(id))));
+            (ErrorKind::Unexpected, what, Hint::ModeOrRemove(by_id(stat.id)))
         }
-    }
-    check(&stat)?;
-    match sys::shm::attach(id, stat.raw.shm_segsz, read_only) {
-        Ok(region) => Ok((stat, region)),
-        Err(errno) => Err(Error::stale(address, errno)),
-    }
+    };
+    Err(Error::new(kind, address, what).hint(hint))
 }
 
-/// Attach a segment for writing if its owner, its creator and its mode pass the check.
-/// Returns its identifier and size too.
+/// Attach a segment for writing if its owners and its mode pass the check. Returns its
+/// identifier and size too.
 ///
 /// # Errors
 /// [`ErrorKind::Unexpected`] if it was made in another PID namespace.
-pub(crate) fn attach_own(address: &SysV, check: impl Fn(u32, u32) -> Result<()>) -> Result<(i32, u64, Region)> {
+pub(crate) fn attach_own(address: &SysV, check: impl Fn(Owners, u32) -> Result<()>) -> Result<(i32, u64, Region)> {
     let (stat, region) = attach(address, false, |stat| {
         let perm = &stat.raw.shm_perm;
-        check(perm.uid, u32::from(perm.mode))?;
-        check(perm.cuid, u32::from(perm.mode))?;
+        check(Owners::of_sysv(perm), u32::from(perm.mode))?;
         // The kernel has no number for a process that this namespace cannot see.
         if stat.raw.shm_cpid == 0 {
             let what = "was made in another PID namespace, where other threads may have the same numbers";
@@ -407,13 +428,16 @@ impl Attached {
         &self.address
     }
 
-    /// Remove the segment if nobody has done so yet: while it is attached, the kernel
-    /// accepts a second removal.
+    /// Remove the segment if nobody has done so yet. While it is attached, the kernel
+    /// accepts a second removal: processes of this toolkit look and remove under a
+    /// flock(2), of the kernel's table.
     pub(super) fn remove(&self) -> Result<()> {
         let gone = |errno| match errno {
             Errno::EINVAL | Errno::EIDRM | Errno::ENOENT => Error::errno(&self.address, Errno::EIDRM),
             errno => Error::errno(&self.address, errno),
         };
+        let table = File::open("/proc/sysvipc/shm");
+        let _ = table.as_ref().map(hold);
         if Stat::of(self.id).map_err(gone)?.is_removed() {
             return Err(gone(Errno::EIDRM));
         }

@@ -88,8 +88,15 @@ fn install() -> nix::Result<()> {
         // SAFETY: both structures are valid, and the handler makes system calls
         // alone that are safe at any moment.
         Errno::result(unsafe { libc::sigaction(libc::SIGBUS, &raw const action, &raw mut before) })?;
-        // The earlier one is never freed: a handler may be looking at it.
-        BEFORE.store(Box::leak(Box::new(before)), Ordering::Release);
+        // SAFETY: null, or stored below and never freed.
+        let known = unsafe { BEFORE.load(Ordering::Relaxed).as_ref() };
+        let same =
+            |known: &libc::sigaction| known.sa_sigaction == before.sa_sigaction && known.sa_flags == before.sa_flags;
+        // An earlier one is never freed, as a handler may be looking at it: the same
+        // is not kept twice.
+        if !known.is_some_and(same) {
+            BEFORE.store(Box::leak(Box::new(before)), Ordering::Release);
+        }
     }
     *guarded += 1;
     Ok(())

@@ -8,6 +8,7 @@ compile_error!("libipc knows the kernel structures and the semaphores of 64-bit 
 pub(crate) mod futex;
 pub(crate) mod guard;
 pub(crate) mod interrupt;
+pub(crate) mod lease;
 pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod mq;

@@ -36,8 +36,8 @@ pub(crate) fn remove(id: i32) -> nix::Result<()> {
     Errno::result(unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) }).map(drop)
 }
 
-/// shmat(2): `len` is the size that shmctl told for this identifier, and the
-/// kernel maps that much, as the size of a segment never changes.
+/// shmat(2) of a segment that has `len` bytes; EIDRM if the identifier means one of
+/// another size by now.
 pub(crate) fn attach(id: i32, len: usize, read_only: bool) -> nix::Result<Region> {
     let flags = if read_only { libc::SHM_RDONLY } else { 0 };
     // SAFETY: with a null address the kernel chooses unused addresses.
@@ -45,11 +45,24 @@ pub(crate) fn attach(id: i32, len: usize, read_only: bool) -> nix::Result<Region
     if base.addr() == usize::MAX {
         return Err(Errno::last());
     }
-    NonNull::new(base.cast()).map(|base| Region::new(base, len, detach)).ok_or(Errno::EFAULT)
+    let base = NonNull::new(base.cast()).ok_or(Errno::EFAULT)?;
+    // While it is attached the identifier means no other segment, and the size of a
+    // segment never changes.
+    match stat(id, libc::IPC_STAT) {
+        Ok((_, stat)) if stat.shm_segsz == len => Ok(Region::new(base, len, detach)),
+        Ok(_) => {
+            detach(base, len);
+            Err(Errno::EIDRM)
+        }
+        Err(errno) => {
+            detach(base, len);
+            Err(errno)
+        }
+    }
 }
 
 fn detach(base: NonNull<u8>, _len: usize) {
-    // SAFETY: `base` came from shmat, and Region calls this once, when it is
-    // dropped and nothing can use the addresses any more.
+    // SAFETY: `base` came from shmat, and nothing uses the addresses any more: this is
+    // called once, by the Region that is dropped, or before there is one.
     let _ = unsafe { libc::shmdt(base.as_ptr().cast()) };
 }

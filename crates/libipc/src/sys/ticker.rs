@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 use std::ptr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -14,27 +15,24 @@ fn signal() -> c_int {
     libc::SIGRTMAX()
 }
 
+/// The timers of all threads, which share the action of the signal, and the action
+/// from before the first of them. The last one gives it back: given back sooner,
+/// the next tick of another thread would end the process.
+static USERS: Mutex<Option<(usize, libc::sigaction)>> = Mutex::new(None);
+
 /// A timer of this thread that ticks; dropping it gives disposition and mask of
 /// its signal back as they were.
 #[derive(Debug)]
 pub(crate) struct Timer {
     timer: libc::timer_t,
     was_blocked: bool,
-    old_action: libc::sigaction,
 }
 
 impl Timer {
     /// Make a timer for this thread, and set a handler that does nothing. Without
     /// SA_RESTART no call is restarted after it.
     pub(crate) fn new() -> nix::Result<Self> {
-        // SAFETY: the structure is plain integers and pointers, for which
-        // zeroes are valid: no flags, an empty mask.
-        let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-        action.sa_sigaction = noticed as extern "C" fn(c_int) as usize;
-        let mut old_action = action;
-        // SAFETY: both structures are valid, and the handler is safe at any
-        // moment, as it does nothing.
-        Errno::result(unsafe { libc::sigaction(signal(), &raw const action, &raw mut old_action) })?;
+        enter()?;
         let was_blocked = mask(libc::SIG_UNBLOCK);
         // SAFETY: the structure is plain integers and pointers, for which
         // zeroes are valid.
@@ -48,10 +46,10 @@ impl Timer {
         let created = unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) };
         if created == -1 {
             let errno = Errno::last(); // before other calls change it
-            restore(was_blocked, &old_action);
+            leave(was_blocked);
             return Err(errno);
         }
-        Ok(Timer { timer, was_blocked, old_action })
+        Ok(Timer { timer, was_blocked })
     }
 
     /// Its number, for timer_settime(2) in a handler.
@@ -85,12 +83,40 @@ fn mask(how: c_int) -> bool {
     unsafe { libc::sigismember(&raw const before, signal()) == 1 }
 }
 
-fn restore(was_blocked: bool, action: &libc::sigaction) {
+/// Set the handler, if this is the first timer.
+fn enter() -> nix::Result<()> {
+    let mut users = USERS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((count, _)) = users.as_mut() {
+        *count += 1;
+        return Ok(());
+    }
+    // SAFETY: the structure is plain integers and pointers, for which
+    // zeroes are valid: no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    action.sa_sigaction = noticed as extern "C" fn(c_int) as usize;
+    let mut before = action;
+    // SAFETY: both structures are valid, and the handler is safe at any
+    // moment, as it does nothing.
+    Errno::result(unsafe { libc::sigaction(signal(), &raw const action, &raw mut before) })?;
+    *users = Some((1, before));
+    Ok(())
+}
+
+/// Give the mask of this thread back, and the action if this was the last timer.
+fn leave(was_blocked: bool) {
     if was_blocked {
         mask(libc::SIG_BLOCK);
     }
-    // SAFETY: the action is one that the kernel gave us.
-    let _ = unsafe { libc::sigaction(signal(), action, ptr::null_mut()) };
+    let mut users = USERS.lock().unwrap_or_else(PoisonError::into_inner);
+    match users.as_mut() {
+        Some((count, _)) if *count > 1 => *count -= 1,
+        Some((_, before)) => {
+            // SAFETY: the action is one that the kernel gave us.
+            let _ = unsafe { libc::sigaction(signal(), &raw const *before, ptr::null_mut()) };
+            *users = None;
+        }
+        None => {}
+    }
 }
 
 impl Drop for Timer {
@@ -98,6 +124,19 @@ impl Drop for Timer {
         // Deleted before the handler goes: no tick can come after it.
         // SAFETY: created in `new`, deleted here alone.
         let _ = unsafe { libc::timer_delete(self.timer) };
-        restore(self.was_blocked, &self.old_action);
+        leave(self.was_blocked);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_action_stays_until_the_last_timer_goes() {
+        let (first, second) = (Timer::new().unwrap(), Timer::new().unwrap());
+        drop(first);
+        super::super::signal::raise(signal()); // would end the process
+        drop(second);
     }
 }

@@ -1,0 +1,33 @@
+//! Whose an object is: the users to whom the kernel gives an owner's rights.
+
+use nix::libc::ipc_perm;
+use nix::sys::stat::FileStat;
+use nix::unistd::geteuid;
+
+/// The users who may read, write and change an object whatever its mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owners {
+    owner: u32,
+    /// A System V object keeps its creator, who has the same rights when IPC_SET has
+    /// made another user its owner: sysvipc(7).
+    creator: u32,
+}
+
+impl Owners {
+    /// The user, not the effective one, to whom the object belongs too; None if it
+    /// belongs to the effective user alone. Root is a user as any other here.
+    pub(crate) fn other(self) -> Option<u32> {
+        let own = geteuid().as_raw();
+        [self.creator, self.owner].into_iter().find(|&user| user != own)
+    }
+
+    /// Of a file.
+    pub(crate) fn of_file(stat: &FileStat) -> Self {
+        Owners { owner: stat.st_uid, creator: stat.st_uid }
+    }
+
+    /// Of a System V object.
+    pub(crate) fn of_sysv(perm: &ipc_perm) -> Self {
+        Owners { owner: perm.uid, creator: perm.cuid }
+    }
+}
