@@ -2,7 +2,7 @@
 
 use libipc::mq::{self, Create, Direction, OpenOptions, Queue, Select};
 use libipc::wait::Wait;
-use libipc::{Address, ErrorKind, Kind, Result, SysV};
+use libipc::{Address, Discard, ErrorKind, Kind, Result, SysV};
 
 use crate::util::{Own, brief, kind, now, patient};
 

@@ -1,7 +1,7 @@
 //! Semaphores: two handles, what each interface can do, removal.
 
 use libipc::sem::{Create, Op, OpenOptions, Ops, Semaphores};
-use libipc::{Address, ErrorKind, Kind, Result, SysV};
+use libipc::{Address, Discard, ErrorKind, Kind, Result, SysV};
 
 use crate::util::{Own, brief, kind, now, patient, wait_until};
 

@@ -249,7 +249,12 @@ impl Object {
     /// The object of an open file.
     pub(crate) fn of(file: File) -> nix::Result<Self> {
         let stat = fstat(&file)?;
-        Ok(Object { file, stat })
+        Ok(Object::new(file, stat))
+    }
+
+    /// The object of an open file of which this is known.
+    pub(super) fn new(file: File, stat: FileStat) -> Self {
+        Object { file, stat }
     }
 
     /// The open file.

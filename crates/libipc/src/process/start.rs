@@ -4,10 +4,17 @@
 //! closed stdout is lost, which is an error. A command that it runs gets descriptors
 //! and dispositions as they were.
 
+use nix::sys::resource::{Resource, getrlimit};
+
+use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::sys;
 use crate::sys::signal::{SIGXFSZ, set_disposition};
 
+pub use crate::sys::alloc::Allocator;
 pub use crate::sys::start::arguments;
+
+/// Bytes of stack that the tools need, with room to spare.
+const STACK: u64 = 256 * 1024;
 
 /// The standard descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +40,39 @@ pub fn was_open(which: Standard) -> bool {
 pub fn prepare() {
     sys::start::look();
     set_disposition(SIGXFSZ, true);
+}
+
+/// What the program says on standard error when no memory is left for what must have
+/// some, and its status then; the line ends with the hint which limit to raise. For
+/// `main`, once: without it such a program is aborted. Needs [`Allocator`], which
+/// [`program!`](crate::program) sets.
+pub fn set_last_words(words: String, status: u8) {
+    sys::alloc::set_last_status(status);
+    sys::alloc::set_last_words(words);
+}
+
+/// Change the status of this end: a program that runs a command has another one.
+pub fn set_last_status(status: u8) {
+    sys::alloc::set_last_status(status);
+}
+
+/// The status that was set last.
+pub fn last_status() -> u8 {
+    sys::alloc::last_status()
+}
+
+/// Check that the stack may grow as far as the tools need it: a program that has used up
+/// its stack is killed.
+///
+/// # Errors
+/// [`ErrorKind::NoRoom`].
+pub fn check_stack() -> Result<()> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_STACK).unwrap_or((u64::MAX, 0));
+    if soft >= STACK {
+        return Ok(());
+    }
+    let problem = format!("RLIMIT_STACK, {} KiB, is too little to run in", soft / 1024);
+    Err(Error::new(ErrorKind::NoRoom, "the stack", problem).hint(Hint::Ulimit('s')))
 }
 
 /// Restore the dispositions and standard descriptors that the process was started

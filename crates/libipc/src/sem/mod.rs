@@ -12,6 +12,7 @@
 //! Examples: [POSIX](crate#posix-semaphores) and [System V](crate#system-v-semaphore-sets).
 
 use crate::base::address::{Address, Api, Kind};
+use crate::base::discard::Discard;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::wait::{Timeout, Wait};
 
@@ -78,14 +79,6 @@ impl Semaphores {
         match &self.0 {
             Inner::Posix(_) => None,
             Inner::SysV(set) => Some(set.id()),
-        }
-    }
-
-    /// Remove a System V set that was made just now, and of which nobody was told.
-    pub fn discard(&self) {
-        match &self.0 {
-            Inner::Posix(_) => {}
-            Inner::SysV(set) => set.discard(),
         }
     }
 
@@ -164,6 +157,24 @@ impl Semaphores {
                 let problem = format!("a POSIX semaphore is one value, and {} were given", values.len());
                 Err(Error::new(ErrorKind::Usage, semaphore.label(), problem))
             }
+        }
+    }
+}
+
+/// Semaphores go if their values are those that they were made with; a POSIX semaphore
+/// if nobody else has it open.
+impl Discard for Semaphores {
+    fn is_new(&self) -> bool {
+        match &self.0 {
+            Inner::Posix(semaphore) => semaphore.is_new(),
+            Inner::SysV(set) => set.is_new(),
+        }
+    }
+
+    fn discard(&self) {
+        match &self.0 {
+            Inner::Posix(semaphore) => semaphore.discard(),
+            Inner::SysV(set) => set.discard(),
         }
     }
 }

@@ -15,6 +15,10 @@ use nix::libc::{self, c_char, c_int};
 #[macro_export]
 macro_rules! program {
     ($run:expr) => {
+        #[cfg(not(test))]
+        #[global_allocator]
+        static ALLOCATOR: $crate::process::start::Allocator = $crate::process::start::Allocator;
+
         #[cfg(not(test))] // where the test runner has a `main` of its own
         #[unsafe(no_mangle)]
         extern "C" fn main(argc: ::std::ffi::c_int, argv: *const *const ::std::ffi::c_char) -> ::std::ffi::c_int {
