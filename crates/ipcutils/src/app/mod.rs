@@ -71,10 +71,12 @@ pub fn main<T: Tool>(name: &'static str, args: Vec<OsString>) -> u8 {
     }
 }
 
-/// What is left to say where no memory is left, and where this program has a fault: one
-/// line each, and a status of the table.
+/// The status of a program without memory for what must have some. With a command it
+/// becomes [`OWN_FAILURE`], as soon as the arguments are known.
+pub const NO_MEMORY: u8 = status(ErrorKind::NoRoom);
+
+/// A fault of this program is one line and a status of the table.
 fn last_resort(name: &'static str) {
-    start::set_last_words(format!("{name}: out of memory"), status(ErrorKind::NoRoom));
     std::panic::set_hook(Box::new(move |panic| {
         let at = panic.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
         let what = panic.payload_as_str().unwrap_or("a panic").replace('\n', " ");

@@ -149,7 +149,8 @@ impl Queue {
     }
 }
 
-/// A queue goes if it has no message; a System V queue if it never had one.
+/// A POSIX queue goes if it has no message, and nobody else has it open; a System V
+/// queue if it never had a message.
 impl Discard for Queue {
     fn is_new(&self) -> bool {
         match &self.0 {

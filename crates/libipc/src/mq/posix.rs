@@ -21,6 +21,7 @@ use crate::base::text::printable;
 use crate::base::wait::Wait;
 use crate::fs::entry::RACES;
 use crate::sys::alloc;
+use crate::sys::lease::Lease;
 use crate::sys::mq::{Descriptor, create_default};
 
 /// How often a waiter checks that its queue still has a name; mq_unlink(3) wakes
@@ -166,9 +167,14 @@ impl Queue {
         received.map(|length| (&self.buffer[..length], i64::from(priority)))
     }
 
-    /// Remove it, if this call of [`Queue::open`] has made it and no message is in it.
+    /// Remove it, if this call of [`Queue::open`] has made it, no message is in it, and
+    /// nobody else has it open, as far as the kernel says.
     pub(super) fn discard(&self) {
-        if self.new && attributes(&self.fd).is_ok_and(|attributes| attributes.messages == 0) {
+        let unused = || {
+            let empty = attributes(&self.fd).is_ok_and(|attributes| attributes.messages == 0);
+            empty && !matches!(Lease::take(&self.fd), Lease::Shared)
+        };
+        if self.new && unused() {
             let _ = self.remove();
         }
     }

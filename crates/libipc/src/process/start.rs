@@ -42,13 +42,12 @@ pub fn prepare() {
     set_disposition(SIGXFSZ, true);
 }
 
-/// What the program says on standard error when no memory is left for what must have
-/// some, and its status then; the line ends with the hint which limit to raise. For
-/// `main`, once: without it such a program is aborted. Needs [`Allocator`], which
-/// [`program!`](crate::program) sets.
-pub fn set_last_words(words: String, status: u8) {
+/// The program of this name says that it is out of memory, and which limit to raise, and
+/// ends with this status, when no memory is left for what must have some. For
+/// [`program!`](crate::program), which sets the [`Allocator`] too.
+pub fn set_last_words(name: &'static str, status: u8) {
     sys::alloc::set_last_status(status);
-    sys::alloc::set_last_words(words);
+    sys::alloc::set_last_words(name);
 }
 
 /// Change the status of this end: a program that runs a command has another one.

@@ -74,13 +74,22 @@ impl Set {
         self.id
     }
 
+    pub(super) fn address(&self) -> &SysV {
+        &self.address
+    }
+
     pub(super) fn is_new(&self) -> bool {
         self.made.is_some()
     }
 
-    /// Remove it, if this call of [`Set::open`] has made it, and it was not changed.
+    /// Remove it, if this call of [`Set::open`] has made it, it was not changed, and nobody
+    /// waits for it.
     pub(super) fn discard(&self) {
-        if self.made.is_some() && self.values().ok() == self.made {
+        let (Some(made), Ok(now)) = (&self.made, self.states()) else { return };
+        let unused = |(made, now): (&u32, &State)| {
+            *made == now.value && now.waiting == 0 && now.waiting_for_zero.unwrap_or(0) == 0
+        };
+        if made.len() == now.len() && made.iter().zip(&now).all(unused) {
             self.remove();
         }
     }
@@ -190,8 +199,8 @@ impl Set {
             match sys::sem::operate(self.id, &mut calls, timeout) {
                 Ok(()) => return Ok(()),
                 // Interrupted by a stop and continue.
-                Err(Errno::EINTR) => seen = true,
-                Err(Errno::EAGAIN) => return Err(wait.over(&self.address.to_string(), blocked_on(ops))),
+                Err(Errno::EINTR) if !sys::interrupt::came() => seen = true,
+                Err(Errno::EAGAIN | Errno::EINTR) => return Err(wait.over(&self.address.to_string(), blocked_on(ops))),
                 Err(errno) => return Err(self.refused(ops, undo, errno, seen)),
             }
         }

@@ -20,18 +20,17 @@ thread_local! {
     static MAY_FAIL: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The last words, which are never freed, and the status to end with. No words: the
+/// The program's name, for the last words, and the status to end with. No name: the
 /// program is none of ours, and std ends it.
-static WORDS: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
+static NAME: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 static LENGTH: AtomicUsize = AtomicUsize::new(0);
 static STATUS: AtomicU8 = AtomicU8::new(0);
 
-/// Set what is said, once.
-pub(crate) fn set_last_words(words: String) {
-    let words = Box::leak(words.into_boxed_str());
-    LENGTH.store(words.len(), Ordering::Relaxed);
+/// Set the name of who speaks.
+pub(crate) fn set_last_words(name: &'static str) {
+    LENGTH.store(name.len(), Ordering::Relaxed);
     // Release pairs with the Acquire of `end`: the length.
-    WORDS.store(words.as_mut_ptr(), Ordering::Release);
+    NAME.store(name.as_ptr().cast_mut(), Ordering::Release);
 }
 
 /// Set the status of this end.
@@ -55,17 +54,17 @@ pub(crate) fn memory_limit() -> Option<char> {
 
 /// An allocation has failed, and nothing can be allocated for a message.
 fn end() {
-    let words = WORDS.load(Ordering::Acquire);
-    if words.is_null() || MAY_FAIL.get() {
+    let name = NAME.load(Ordering::Acquire);
+    if name.is_null() || MAY_FAIL.get() {
         return;
     }
-    let hint: &[u8] = match memory_limit() {
-        Some('v') => b" (raise it with ulimit -v)\n",
-        Some(_) => b" (raise it with ulimit -d)\n",
-        None => b"\n",
+    let words: &[u8] = match memory_limit() {
+        Some('v') => b": out of memory (raise it with ulimit -v)\n",
+        Some(_) => b": out of memory (raise it with ulimit -d)\n",
+        None => b": out of memory\n",
     };
     let part = |base: *const u8, len| libc::iovec { iov_base: base.cast_mut().cast(), iov_len: len };
-    let line = [part(words, LENGTH.load(Ordering::Relaxed)), part(hint.as_ptr(), hint.len())];
+    let line = [part(name, LENGTH.load(Ordering::Relaxed)), part(words.as_ptr(), words.len())];
     // SAFETY: both parts are text that lives for ever.
     let _ = unsafe { libc::writev(libc::STDERR_FILENO, line.as_ptr(), 2) };
     // SAFETY: takes an integer. Nothing runs that could want memory.
