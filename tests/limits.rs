@@ -1,8 +1,11 @@
 //! Every tool under every limit of ulimit, at ten steps each: it does its work, or says
-//! in one line which limit is hit, ends with 9 or 125, and leaves nothing.
+//! in one line which limit is hit, ends with 9 or 125, and leaves nothing. And limits of
+//! its own: what others plant takes no time.
+
+use std::time::{Duration, Instant};
 
 use crate::util::queues::SMALL;
-use crate::util::{AS_OTHER, Output, Test};
+use crate::util::{AS_OTHER, Output, Test, promised};
 
 /// What each tool does, as a script that prepares it, its words, and the status that it
 /// ends with without a limit.
@@ -73,6 +76,63 @@ fn under(limit: &str, as_other: &str, steps: [u64; 10]) {
     }
     // Otherwise it was no limit.
     assert!(refused > 0 || ["sigpending", "fsize", "msgqueue", "nproc"].contains(&limit), "{limit} refused nothing");
+}
+
+/// Calls that fail where nobody expects it: randomness, and closing a directory.
+#[test]
+fn randomness_and_closing_that_fail_are_no_fault_of_the_program() {
+    let Some(t) = Test::with(&["strace"]) else { return };
+    let (a, b) = (t.name("a"), t.name("b"));
+    t.cmd("shmput").args([&a]).stdin("old").run().ok();
+    // The first files are closed by the C library's loader.
+    for inject in ["getrandom:error=ENOSYS", "close:error=EIO:when=6+"] {
+        let run = |words: &[&str], input: &str| {
+            let traced = ["-qq", "-o", "/dev/null", "-e", &format!("inject={inject}")];
+            t.cmd("strace").args(traced).args(words).stdin(input).run()
+        };
+        run(&["shmput", &a], "new").ok();
+        assert_eq!(run(&["shmcat", &a], "").ok(), b"new");
+        run(&["shmput", &b], "b").ok();
+        assert_eq!(run(&["shmcat", "--rm", &b], "").ok(), b"b");
+        let listed = run(&["ipcls", "-A", "--kind", "shm", "--name", &a], "").text();
+        assert_eq!(listed, format!("shm:{a}"));
+        run(&["ipcls", &format!("shm:{a}")], "").ok();
+        run(&["ipcunlink", "--dry-run", &format!("shm:{a}")], "").text();
+    }
+    assert_eq!(t.left().len(), 1);
+}
+
+/// What other users plant: many objects, many rings, temporary names, a process with
+/// thousands of mappings. Our own are listed and judged, and nothing takes long.
+#[test]
+fn a_hostile_machine() {
+    let t = Test::new();
+    if !t.second_user() {
+        return;
+    }
+    let script = format!(
+        r#"
+        ringput -s 4096 -m 644 /template <<<x
+        {AS_OTHER} bash -c 'cd /dev/shm; umask 0
+            for i in {{1..3000}}; do : >planted-$i; done
+            tee $(printf "ring-%s " {{1..1000}}) <template >/dev/null
+            for a in {{a..z}}{{a..z}}; do : >.ipcutils.abcdefghij$a; done
+            exec 9<template; exec sleep 1000' &
+        other=$!
+        until [ -e /dev/shm/.ipcutils.abcdefghijzz ]; do :; done
+        for i in {{1..100}}; do echo $i | shmput /own-$i; done
+        exec 8</dev/shm/own-7
+        ipcls --mine --raw --no-headings -o address,state --kind shm,ring
+        kill $other
+        exit 0"#
+    );
+    let Some(run) = t.unshared("--mount --ipc", &script) else { return };
+    let begin = Instant::now();
+    let text = run.run().text();
+    promised(begin, Duration::from_secs(30));
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.iter().filter(|line| line.starts_with("shm:/own-")).count(), 100, "{text}");
+    assert!(lines.contains(&"shm:/own-7 held") && lines.contains(&"ring:/template held"), "{text}");
 }
 
 const KIB: u64 = 1024;

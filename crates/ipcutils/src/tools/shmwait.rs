@@ -7,7 +7,7 @@ use libipc::mode::Mode;
 use libipc::process::command::{Child, End};
 use libipc::process::signals::Forwarded;
 use libipc::wait::Wait;
-use libipc::{Address, Error, ErrorKind, Hint, Kind, Result};
+use libipc::{Address, Discard, Error, ErrorKind, Hint, Kind, Result};
 
 use crate::app::{Io, Outcome, Tool};
 use crate::args::{self, Waiting};
@@ -90,6 +90,7 @@ fn holds(lock: &Lock, predicate: &OsString) -> Result<bool> {
     let signals = Forwarded::new()?;
     let (end, came) = child.run(&signals)?;
     if let Some(signal) = came {
+        lock.discard();
         signals.give_back(signal);
     }
     let failed = |kind, problem: String| Err(Error::new(kind, "--until", problem));
