@@ -17,11 +17,13 @@
 //! | layer | modules |
 //! | --- | --- |
 //! | the two ends | `writer`, `reader`, `status` |
-//! | what they share | `slots`, `waiting`, over `handle`, the open object |
+//! | what they share | `slots`, `waiting`, `arrival`, over `handle`, the open object |
 //! | the protocol | `algorithm`, generic over its memory; `layout` |
 //! | its proofs | `tests/model` and `tests/exhaustive` (loom), `tests/mutation` |
 
 mod algorithm;
+mod arrival;
+mod check;
 mod handle;
 mod layout;
 mod options;

@@ -9,9 +9,10 @@ use std::time::Instant;
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 
-use super::algorithm::{Available, Corrupt, before};
+use super::algorithm::{Available, Corrupt, Present, before};
+use super::arrival::Arrival;
 use super::handle::{Handle, LONGEST_SLEEP, entry};
-use super::layout::{Owner, READ, START, Stream, WAITING, WRITTEN, lock, owner, position};
+use super::layout::{Owner, READ, WAITING, WRITTEN, lock, owner, position};
 use super::options::{ReadOptions, StartAt};
 use super::slots::{Slots, check_name};
 use super::waiting::{Check, wait_until};
@@ -33,6 +34,8 @@ pub struct Reader {
     /// What we stored in the slot, with the generation of the stream.
     who: Owner,
     pub(super) position: u64,
+    /// Where the stream began.
+    start: u64,
     /// Whether the writer of that stream overwrites.
     pub(super) overwrite: bool,
     /// For records, and for bytes that may be overwritten meanwhile.
@@ -49,8 +52,10 @@ fn open(address: &Address) -> Result<Handle> {
     Handle::open(address, Access::Write)
 }
 
-fn wait_for_ring(address: &Address, wait: &mut Wait) -> Result<Handle> {
+/// The ring, once it exists, and how it was waited for, if it was.
+fn wait_for_ring(address: &Address, wait: &mut Wait) -> Result<(Handle, Option<Waited>)> {
     let mut watcher = None;
+    let mut waited = None;
     loop {
         match open(address) {
             Err(error) if error.kind == ErrorKind::Missing => {
@@ -58,16 +63,26 @@ fn wait_for_ring(address: &Address, wait: &mut Wait) -> Result<Handle> {
             }
             other => {
                 wait.reset();
-                return other;
+                return Ok((other?, waited));
             }
         }
         match &mut watcher {
             // Look once more before the first sleep: it may have appeared before the
-            // watch began.
-            None => watcher = Some(Watcher::new(entry(address).ok())),
+            // watch began, or before writers could see that we wait.
+            None => {
+                let entry = entry(address).ok();
+                waited = Some(Waited { _arrival: entry.as_ref().and_then(Arrival::announce) });
+                watcher = Some(Watcher::new(entry));
+            }
             Some(watcher) => watcher.wait(&wait.deadline()),
         }
     }
+}
+
+/// A reader that was there before the ring.
+#[derive(Debug)]
+struct Waited {
+    _arrival: Option<Arrival>,
 }
 
 /// What a reader has to do next.
@@ -81,7 +96,7 @@ enum Next {
     /// End with the stream, whose end was marked or not.
     End(bool),
     /// Go on with this stream.
-    Stream(Stream),
+    Stream(Present),
 }
 
 impl Reader {
@@ -99,39 +114,48 @@ impl Reader {
     pub fn open(address: &Address, options: &ReadOptions, wait: &mut Wait) -> Result<Self> {
         let name = options.name.as_deref();
         name.map_or(Ok(()), |name| check_name(address, name))?;
-        let handle = if options.wait { wait_for_ring(address, wait)? } else { open(address)? };
+        let (handle, waited) = if options.wait { wait_for_ring(address, wait)? } else { (open(address)?, None) };
         let slots = Slots(&handle);
         let ring = &handle.ring;
-        let (slot, who, at, stream, is_new) = slots.with_lock(wait, || {
-            let stream = handle.stream()?;
+        let (slot, who, at, present, is_new) = slots.with_lock(wait, || {
+            let present = handle.present()?;
+            let Present { stream, start } = present;
+            ring.check_positions().map_err(|corrupt| handle.corrupt(corrupt))?;
             if let Some(name) = name
                 && let Some((slot, who)) = slots.find(name)?
             {
                 slots.lock_name(slot, name)?;
-                // No stream begins before all of the last was read: what this name has
-                // not read is of the present one.
+                let at = slots.resume_position(slot, start)?;
                 let who = who.in_generation(stream.generation);
+                slots.put(slot, at);
                 ring.memory.store(owner(slot), who.encode(), Release);
-                return Ok((slot, who, ring.memory.load(position(slot), Relaxed), stream, false));
+                return Ok((slot, who, at, present, false));
             }
-            let at = slots.start_position(options.start_at)?;
+            let at = slots.start_position(options.start_at, start)?;
             let slot = slots.take()?;
             let who = match name {
                 Some(name) => {
                     slots.set_name(slot, name);
+                    slots.remember(slot, at.unwrap_or_else(|| ring.oldest(start)));
                     Owner::Named(stream.generation)
                 }
                 None => Owner::Anonymous(stream.generation),
             };
-            let joined = ring.join(slot, who, at, stream.overwrite);
+            let joined = ring.join(slot, who, at, present);
             if let (StartAt::Position(wanted), true) = (options.start_at, at != Some(joined)) {
                 // The writer was faster.
                 slots.free(slot);
-                return Err(slots.gone(wanted, joined.wrapping_sub(ring.memory.load(START, Relaxed))));
+                return Err(slots.gone(wanted, joined.wrapping_sub(start)));
             }
-            Ok((slot, who, joined, stream, true))
+            if name.is_some() {
+                slots.put(slot, joined);
+            }
+            Ok((slot, who, joined, present, true))
         })?;
-        // A writer may wait for readers.
+        // All that was ever written is ours, also what we came too late for.
+        let missed = if is_new && waited.is_some() && options.start_at == StartAt::Oldest { handle.before(at) } else { 0 };
+        // A writer may wait for readers: for those that are there, or on their way.
+        drop(waited);
         ring.notify(READ);
         let mut reader = Reader {
             handle,
@@ -139,11 +163,12 @@ impl Reader {
             slot,
             who,
             position: at,
-            overwrite: stream.overwrite,
+            start: present.start,
+            overwrite: present.stream.overwrite,
             buffer: Vec::new(),
             skipping: false,
             unended: false,
-            lost: 0,
+            lost: missed,
         };
         reader.skipping = is_new && reader.starts_within()?;
         Ok(reader)
@@ -152,14 +177,13 @@ impl Reader {
     /// Whether a new reader of records begins in the middle of one.
     fn starts_within(&self) -> Result<bool> {
         let Some(end) = self.options.end else { return Ok(false) };
-        let ring = &self.handle.ring;
-        if self.position == ring.memory.load(START, Relaxed) || matches!(self.options.start_at, StartAt::Position(_)) {
+        if self.position == self.start || matches!(self.options.start_at, StartAt::Position(_)) {
             return Ok(false);
         }
         let last = self.position.wrapping_sub(1);
         let mut byte = [0];
         self.handle.copy_out(last, &mut byte)?;
-        Ok(before(last, ring.intact()) || byte != [end])
+        Ok(before(last, self.intact()?) || byte != [end])
     }
 
     /// Copy the stream to `out`: write(2). It ends with the stream, or after
@@ -178,6 +202,7 @@ impl Reader {
         // Bytes behind the position that are no whole record yet.
         let mut have = 0;
         while left > 0 {
+            self.report(lost);
             let found = self.wait(have, wait)?;
             let (there, whole) = match found {
                 Next::Bytes(there) => (there, true),
@@ -192,17 +217,14 @@ impl Reader {
                 left -= if there > 0 { self.copy_directly(out, there.min(left))? } else { 0 };
             } else {
                 have = self.copy_through(out, there, whole, &mut left)?;
-                if !self.skipping && self.lost > 0 {
-                    lost(std::mem::take(&mut self.lost));
-                }
+                self.report(lost);
             }
             if let Next::Last(_) = found {
                 left = left.saturating_sub(1);
             }
             if let Next::End(marked) = found {
-                if self.lost > 0 {
-                    lost(std::mem::take(&mut self.lost));
-                }
+                self.skipping = false;
+                self.report(lost);
                 let what = "its writer died before the end of the stream; what it had committed was read";
                 return if marked { Ok(()) } else { Err(Error::new(ErrorKind::PeerDied, self.handle.label(), what)) };
             }
@@ -210,9 +232,17 @@ impl Reader {
         Ok(())
     }
 
+    /// Report what was lost, once it is known how much that is.
+    fn report(&mut self, lost: &mut dyn FnMut(u64)) {
+        if !self.skipping && self.lost > 0 {
+            lost(std::mem::take(&mut self.lost));
+        }
+    }
+
     /// Go on with the next stream. A last record without an end is ended first.
-    fn go_on(&mut self, stream: Stream, out: BorrowedFd<'_>) -> Result<()> {
+    fn go_on(&mut self, Present { stream, start }: Present, out: BorrowedFd<'_>) -> Result<()> {
         self.who = self.who.in_generation(stream.generation);
+        self.start = start;
         self.overwrite = stream.overwrite;
         self.skipping = false;
         let ring = &self.handle.ring;
@@ -251,8 +281,8 @@ impl Reader {
             Available::Bytes(bytes) => return more(bytes),
             Available::Ended if !self.options.follow => return Ok(Some(Next::End(true))),
             Available::Ended if have > 0 => return Ok(Some(Next::Last(have))),
-            Available::Next(stream) if !self.options.follow => return Ok(Some(Next::End(!stream.died_before))),
-            Available::Next(stream) => return Ok(Some(Next::Stream(stream))),
+            Available::Next(next) if !self.options.follow => return Ok(Some(Next::End(!next.stream.died_before))),
+            Available::Next(next) => return Ok(Some(Next::Stream(next))),
             Available::Ended | Available::Nothing => {}
         }
         if have >= ring.capacity {
@@ -284,7 +314,7 @@ impl Reader {
             }
             Available::Bytes(bytes) => more(bytes),
             Available::Ended => Ok(Some(Next::End(true))),
-            Available::Next(stream) => Ok(Some(Next::End(!stream.died_before))),
+            Available::Next(next) => Ok(Some(Next::End(!next.stream.died_before))),
         }
     }
 
@@ -298,7 +328,24 @@ impl Reader {
 
     pub(super) fn consume(&mut self, len: u64) {
         self.position = self.position.wrapping_add(len);
+        if let Owner::Named(_) = self.who {
+            Slots(&self.handle).remember(self.slot, self.position);
+        }
         self.handle.ring.consume(self.slot, self.position);
+    }
+
+    /// The position from which on bytes that were just copied had not been
+    /// overwritten.
+    pub(super) fn intact(&self) -> Result<u64> {
+        self.handle.ring.intact(self.start).map_err(|corrupt| self.handle.corrupt(corrupt))
+    }
+
+    /// Check that the writer waited for us while we copied from our position on.
+    pub(super) fn check_intact(&self) -> Result<()> {
+        if before(self.position, self.intact()?) {
+            return Err(self.handle.corrupt(Corrupt("what was not read was overwritten")));
+        }
+        Ok(())
     }
 
     /// write(2) straight out of the ring, where nobody overwrites what is unread.
@@ -308,6 +355,7 @@ impl Reader {
         let n = Control::default().retry(out, PollFlags::POLLOUT, CopyError::Write, || region.drain(out, at, len));
         match n {
             Ok(n) => {
+                self.check_intact()?;
                 self.consume(n as u64);
                 Ok(n as u64)
             }

@@ -18,7 +18,7 @@ impl Reader {
         let end = self.position.wrapping_add(there);
         let mut most = STEP;
         loop {
-            self.jump();
+            self.jump()?;
             let there = if before(self.position, end) { end.wrapping_sub(self.position) } else { 0 };
             if there == 0 || *left == 0 {
                 return Ok(there);
@@ -30,7 +30,7 @@ impl Reader {
             self.read_ahead(len)?;
             // Leave behind what was overwritten meanwhile, and the rest of a record
             // whose beginning we do not have.
-            self.jump();
+            self.jump()?;
             self.skip(begin);
             let done = (self.position.wrapping_sub(begin)).min(len as u64) as usize;
             if done == len {
@@ -87,17 +87,18 @@ impl Reader {
     }
 
     /// Go on behind what was overwritten.
-    fn jump(&mut self) {
+    fn jump(&mut self) -> Result<()> {
         if !self.overwrite {
-            return;
+            return self.check_intact();
         }
-        let oldest = self.handle.ring.intact();
+        let oldest = self.intact()?;
         if before(self.position, oldest) {
             let gone = oldest.wrapping_sub(self.position);
             self.lost = self.lost.saturating_add(gone);
             self.consume(gone);
             self.skipping = self.options.end.is_some();
         }
+        Ok(())
     }
 
     /// Skip the rest of a record whose beginning we do not have, as far as the buffer

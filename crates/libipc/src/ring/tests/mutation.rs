@@ -119,7 +119,7 @@ fn k14_each_flipped_bit_of_the_header() {
         let mut bit = 0;
         while bit < HEADER * 8 {
             rings.attack(state, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
-            let interesting = bit / 8 < 272 || (4096..4096 + 80).contains(&(bit / 8));
+            let interesting = bit / 8 < 408 || (4096..4096 + 112).contains(&(bit / 8));
             bit += if is_long() {
                 1
             } else if interesting {
@@ -139,14 +139,15 @@ fn k14_random_words_in_the_header() {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         seed >> 24
     };
-    const WORDS: [usize; 14] = [8, 16, 24, 64, 72, 80, 88, 128, 192, 256, 4096, 4104, 4112, 4160];
+    const WORDS: [usize; 20] =
+        [8, 16, 24, 32, 64, 72, 88, 96, 128, 192, 256, 320, 328, 336, 384, 4096, 4104, 4112, 4120, 4224];
     for round in 0..if is_long() { 100_000 } else { 1000 } {
         let changes: Vec<_> = (0..1 + random() % 3)
             .map(|_| {
                 let at = if random() % 4 == 0 {
                     random() as usize % (HEADER / 8) * 8
                 } else {
-                    WORDS[random() as usize % 14]
+                    WORDS[random() as usize % WORDS.len()]
                 };
                 // Small numbers, huge ones, and such as are there.
                 let value = match random() % 4 {

@@ -93,8 +93,8 @@ pub(super) fn slowest_reader(handle: &Handle, head: u64) -> (&'static str, Optio
     let named = matches!(handle.ring.owner(slot), Ok(Owner::Named(_)));
     match handle.is_held(lock::reader(slot)) {
         Ok(false) if named => {
-            let name = std::ffi::OsString::from_vec(Slots(handle).name(slot));
-            (", and a reader is away", Some(Hint::ReaderAway(name)))
+            let name = Slots(handle).name(slot).ok().map(std::ffi::OsString::from_vec);
+            (", and a reader is away", name.map(Hint::ReaderAway))
         }
         _ => (", and a reader is slow", None),
     }

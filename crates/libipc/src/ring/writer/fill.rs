@@ -34,6 +34,7 @@ impl Writer {
         let step = (STEP as u64).min(self.capacity() / 4).max(1);
         let mut ticker = None;
         loop {
+            self.check_now_and_then()?;
             let mut room = 0;
             if !polled(fd, PollTimeout::ZERO) {
                 room = self.room_ahead(&mut ticker)?;
@@ -55,7 +56,7 @@ impl Writer {
                     return Ok(());
                 }
                 Ok(n) => self.at = self.handle.ring.commit(self.at, n as u64),
-                Err(Errno::EINTR) => self.check_while_idle()?,
+                Err(Errno::EINTR) => self.check()?,
                 Err(Errno::EAGAIN) => self.wait_for_input(fd)?,
                 Err(Errno::EFAULT) => return Err(self.handle.lost()),
                 Err(errno) => return Err(Error::io(input.label(), errno)),
@@ -90,14 +91,10 @@ impl Writer {
     /// [`Unexpected`](crate::ErrorKind::Unexpected) if it is corrupt.
     pub fn wait_for_input(&self, fd: BorrowedFd<'_>) -> Result<()> {
         while !polled(fd, poll_timeout(LONGEST_SLEEP)) {
-            self.check_while_idle()?;
+            self.handle.check()?;
+            self.check_stream()?;
         }
         Ok(())
-    }
-
-    fn check_while_idle(&self) -> Result<()> {
-        self.handle.check()?;
-        self.check_stream()
     }
 }
 

@@ -6,9 +6,10 @@ mod fill;
 use std::sync::atomic::Ordering::Relaxed;
 
 use self::create::{all_read, create, slowest_reader};
-use super::algorithm::{Corrupt, WriterPosition};
+use super::algorithm::{Corrupt, Present, WriterPosition};
+use super::arrival::Expected;
 use super::handle::Handle;
-use super::layout::{HEAD, LIMIT, Owner, READ, START, Stream, lock};
+use super::layout::{HEAD, LIMIT, Owner, READ, Stream, lock};
 use super::options::{OnUnfinished, WriteOptions};
 use super::slots::Slots;
 use super::waiting::{Check, wait_until};
@@ -25,6 +26,8 @@ use crate::shared::memory::Memory;
 pub struct Writer {
     pub(super) handle: Handle,
     pub(super) stream: Stream,
+    /// The position where the stream began.
+    start: u64,
     pub(super) at: WriterPosition,
 }
 
@@ -47,8 +50,8 @@ impl Writer {
             }
             match create(address, options) {
                 Ok(handle) => {
-                    let (stream, at) = (handle.stream()?, handle.writer_position()?);
-                    return Ok(Writer { handle, stream, at });
+                    let (Present { stream, start }, at) = (handle.present()?, handle.writer_position()?);
+                    return Ok(Writer { handle, stream, start, at });
                 }
                 // Another was faster.
                 Err(error) if error.kind == ErrorKind::Exists => {}
@@ -64,8 +67,8 @@ impl Writer {
             lock_append(&handle, wait)?;
         }
         // Read only now: another of many writers may have begun a stream meanwhile.
-        let (stream, at) = (handle.stream()?, handle.writer_position()?);
-        let mut writer = Writer { handle, stream, at };
+        let (Present { stream, start }, at) = (handle.present()?, handle.writer_position()?);
+        let mut writer = Writer { handle, stream, start, at };
         let entered = writer.enter(options, wait);
         writer.handle.unlock(lock::APPEND);
         entered.map(|()| writer)
@@ -88,7 +91,7 @@ impl Writer {
             }
             self.stream = Stream { ended: false, many: options.many, ..now };
             if options.on_unfinished == OnUnfinished::Resume {
-                self.handle.ring.mark(self.stream);
+                self.handle.ring.resume(self.stream);
             }
             return Ok(());
         }
@@ -111,27 +114,35 @@ impl Writer {
     fn begin_stream(&mut self, last: Stream, wait: &mut Wait) -> Result<()> {
         let (handle, head, stream) = (&self.handle, self.at.head, self.stream);
         let blocked_on = || {
+            if Expected::of(handle.entry()).any() {
+                return "a reader has waited for its last stream, and is on its way".to_owned();
+            }
             let (who, _) = slowest_reader(handle, head);
             format!("its last stream is still being read{}", if who.ends_with("no reader") { "" } else { who })
         };
+        let mut expected = Expected::of(handle.entry());
         let begun = wait_until(handle, READ, wait, blocked_on, |_| {
             // So that nobody joins in between.
             Slots(handle).with_lock_now(|| {
+                // Asked first: one that is no longer on its way has its slot.
+                if expected.any() {
+                    return Ok(None);
+                }
                 let read = all_read(handle, head, last.generation, stream.generation)?;
                 if read {
-                    handle.ring.begin(head, last, stream);
+                    handle.ring.begin(head, stream);
                 }
                 Ok(read.then_some(()))
             })
         });
         begun.map_err(|error| blame_reader(handle, head, error))?;
-        self.at.touched = head;
+        self.start = head;
         Ok(())
     }
 
     /// How many bytes of the stream were committed, as of this writer's last turn.
     pub fn position(&self) -> u64 {
-        self.at.head.wrapping_sub(self.handle.ring.memory.load(START, Relaxed))
+        self.at.head.wrapping_sub(self.start)
     }
 
     /// The capacity of the ring in bytes, and so the longest record.
@@ -188,6 +199,7 @@ impl Writer {
 
     /// Append at least one of the records. Returns the length of those appended.
     fn append_some(&mut self, records: &[u8], end: u8, wait: &mut Wait) -> Result<usize> {
+        self.check_now_and_then()?;
         let capacity = self.capacity();
         let first = memchr::memchr(end, records).map_or(records.len(), |at| at + 1) as u64;
         if first > capacity {
@@ -294,10 +306,15 @@ impl Writer {
         if self.stream.many { Ok(()) } else { self.check_stream() }
     }
 
+    /// The same for a loop that may never wait: once in a second.
+    fn check_now_and_then(&self) -> Result<()> {
+        if self.handle.is_due() { self.check() } else { Ok(()) }
+    }
+
     /// Mark the end of the stream. One of many writers leaves the stream open.
     pub fn end(self) {
         if !self.stream.many {
-            self.handle.ring.mark(Stream { ended: true, ..self.stream });
+            self.handle.ring.end(self.stream, self.start, self.at);
         }
     }
 }
@@ -331,9 +348,9 @@ pub fn end(address: &Address, wait: &mut Wait) -> Result<()> {
     lock_writer(&handle, LockMode::Shared, wait)?;
     lock_append(&handle, wait)?;
     handle.check()?;
-    let stream = handle.stream()?;
+    let Present { stream, start } = handle.present()?;
     if !stream.ended {
-        handle.ring.mark(Stream { ended: true, ..stream });
+        handle.ring.end(stream, start, handle.writer_position()?);
     }
     Ok(())
 }
