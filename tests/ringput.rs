@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use crate::util::rings::{cat, died, ends, path_of, position, put, status, store, sum};
 use crate::util::{AS_OTHER, Test, noise, promised, wait_until};
 
+mod away;
 mod input;
 mod many;
 mod names;

@@ -42,7 +42,15 @@ fn k17_a_writer_in_the_middle_of_a_line_notices_that_its_ring_is_gone() {
 #[test]
 fn k17_a_busy_writer_notices_that_its_ring_is_gone() {
     let t = Test::new();
-    let kinds = [&[][..], &["-l"], &["-0"], &["-l", "--many"], &["--overwrite"], &["--overwrite", "-l"], &["--overwrite", "-0", "--many"]];
+    let kinds = [
+        &[][..],
+        &["-l"],
+        &["-0"],
+        &["-l", "--many"],
+        &["--overwrite"],
+        &["--overwrite", "-l"],
+        &["--overwrite", "-0", "--many"],
+    ];
     for (i, flags) in kinds.iter().enumerate() {
         let r = t.name(i);
         let reads = !flags.contains(&"--overwrite");

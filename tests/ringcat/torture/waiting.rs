@@ -12,9 +12,7 @@ use crate::util::Running;
 fn waiting(t: &Test, args: &[&str]) -> Running {
     let reader = cat(t, &["--wait"]).args(args).spawn();
     let fds = format!("/proc/{}/fdinfo", reader.pid());
-    let locked = |fd: std::fs::DirEntry| {
-        std::fs::read_to_string(fd.path()).is_ok_and(|info| info.contains("OFDLCK"))
-    };
+    let locked = |fd: std::fs::DirEntry| std::fs::read_to_string(fd.path()).is_ok_and(|info| info.contains("OFDLCK"));
     wait_until("writers can see it", || std::fs::read_dir(&fds).unwrap().flatten().any(locked));
     reader
 }
@@ -103,9 +101,9 @@ fn the_byte_that_a_waiting_reader_locks() {
     let t = Test::new();
     let r = t.name("r");
     let reader = waiting(&t, &[&r]);
-    let hash = r.as_bytes()[1..].iter().fold(0xcbf29ce484222325u64, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100000001b3)
-    });
+    let hash = r.as_bytes()[1..]
+        .iter()
+        .fold(0xcbf29ce484222325u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100000001b3));
     let dir = std::fs::File::open("/dev/shm").unwrap();
     let mut flock = libc::flock {
         l_type: libc::F_WRLCK as i16,

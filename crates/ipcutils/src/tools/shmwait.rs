@@ -78,7 +78,7 @@ fn holds(lock: &Lock, predicate: &OsString) -> Result<bool> {
     let words = ["sh".into(), "-c".into(), "--".into(), predicate.clone()];
     let variable = OwnerDied::variable(lock.owner_died()?.is_some());
     let signals = Forwarded::new()?;
-    let (end, came) = Child { words: &words, variable, inherits: None, dies_with_us: false }.run(&signals)?;
+    let (end, came) = Child { variables: &[variable], ..Child::new(&words) }.run(&signals)?;
     if let Some(signal) = came {
         signals.give_back(signal);
     }

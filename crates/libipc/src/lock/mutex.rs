@@ -248,10 +248,9 @@ impl Lock {
             self.marked(layout::mark_held(self.object.file()))?;
         }
         let child = Child {
-            words: command,
-            variable: OwnerDied::variable(died),
+            variables: &[OwnerDied::variable(died)],
             inherits: (!close).then(|| self.object.file().as_fd()),
-            dies_with_us: false,
+            ..Child::new(command)
         };
         let end = child.run(&signals).map(|(end, _)| end);
         // If nothing was run, the mark of a dead holder stays.

@@ -184,7 +184,7 @@ impl Mutex {
     pub fn run(&self, command: &[OsString], died: bool) -> Result<End> {
         let signals = Forwarded::new()?;
         let variable = OwnerDied::variable(died);
-        let child = Child { words: command, variable, inherits: None, dies_with_us: true };
+        let child = Child { variables: &[variable], dies_with_us: true, ..Child::new(command) };
         let end = child.run(&signals).map(|(end, _)| end);
         // If nothing was run, the mark of a dead owner stays.
         let properly = end.as_ref().map_or(!died, |end| end.is_proper());

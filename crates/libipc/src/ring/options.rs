@@ -1,7 +1,9 @@
 //! How rings are written and read.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
+use super::Framing;
 use crate::base::mode::Mode;
 
 /// What becomes of the stream that is in the ring already.
@@ -30,6 +32,28 @@ pub struct WriteOptions {
     pub many: bool,
     /// Wait for no reader: slow ones lose bytes.
     pub overwrite: bool,
+    /// End as with a closed pipe once there was a reader and there is none.
+    pub while_read: bool,
+    /// How many bytes a named reader that is away may hold back.
+    pub max_lag: Option<u64>,
+    /// After how long a named reader that is away holds nothing back.
+    pub expire: Option<Duration>,
+}
+
+impl WriteOptions {
+    /// One writer, which waits for all readers; a new ring of this capacity is private.
+    pub const fn new(capacity: u64) -> Self {
+        WriteOptions {
+            capacity,
+            mode: Mode::PRIVATE,
+            on_unfinished: OnUnfinished::Refuse,
+            many: false,
+            overwrite: false,
+            while_read: false,
+            max_lag: None,
+            expire: None,
+        }
+    }
 }
 
 /// Where a new reader begins.
@@ -55,8 +79,31 @@ pub struct ReadOptions {
     pub start_at: StartAt,
     /// At the end of a stream, and after a writer's death, wait for the next stream.
     pub follow: bool,
-    /// The byte that ends a record, to read whole records only; None for bytes.
-    pub end: Option<u8>,
+    /// How records are told apart, to read whole records only.
+    pub framing: Framing,
     /// End after this many records, or bytes if there are no records.
     pub count: Option<u64>,
+    /// End when everything was read that is there.
+    pub drain: bool,
+}
+
+impl ReadOptions {
+    /// The bytes of one stream of a ring that exists, from the oldest on.
+    pub const fn new() -> Self {
+        ReadOptions {
+            wait: false,
+            name: None,
+            start_at: StartAt::Oldest,
+            follow: false,
+            framing: Framing::Bytes,
+            count: None,
+            drain: false,
+        }
+    }
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self::new()
+    }
 }

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use super::algorithm::{Corrupt, Present, before};
+use super::away::{self, Patience};
 use super::check::sum;
 use super::handle::{Handle, LONGEST_SLEEP};
 use super::layout::{CONSUMED, HEAD, LONGEST_NAME, Owner, copies, lock, name, name_sum, position};
@@ -105,8 +106,9 @@ impl Slots<'_> {
 
     /// Free the slot of a dead anonymous reader; a name keeps its slot. Returns the
     /// owner that was found, or None if the reader lives. The slot is locked for an
-    /// instant. Nobody takes it meanwhile, as the table is locked.
-    pub(super) fn sweep(&self, slot: usize) -> Result<Option<Owner>> {
+    /// instant. Nobody takes it meanwhile, as the table is locked. From a name is taken
+    /// what it holds back beyond the `patience`.
+    pub(super) fn sweep(&self, slot: usize, patience: Patience) -> Result<Option<Owner>> {
         if !self.0.try_lock(LockMode::Exclusive, lock::reader(slot))? {
             return Ok(None);
         }
@@ -115,13 +117,13 @@ impl Slots<'_> {
         if let Ok(Owner::Anonymous(_)) = owner {
             self.free(slot);
         }
-        let tended = if let Ok(Owner::Named(_)) = owner { self.tend(slot) } else { Ok(()) };
+        let tended = if let Ok(Owner::Named(_)) = owner { self.tend(slot, patience) } else { Ok(()) };
         self.0.unlock(lock::reader(slot));
         tended.and(owner).map(Some)
     }
 
     /// See to what a dead named reader left half done.
-    fn tend(&self, slot: usize) -> Result<()> {
+    fn tend(&self, slot: usize, patience: Patience) -> Result<()> {
         let ring = &self.0.ring;
         let mut at = self.recall(slot)?;
         // One that died before it got to its position is moved there. If the writer
@@ -132,6 +134,13 @@ impl Slots<'_> {
         }
         if at != ring.memory.load(position(slot), Relaxed) {
             self.put(slot, at);
+        }
+        let (lag, allowed) = (ring.memory.load(HEAD, Relaxed).wrapping_sub(at), patience.allows(self.0, slot));
+        if lag > allowed {
+            // Noted first: a writer that dies in between makes the number too large, but
+            // hides nothing.
+            away::set_lost(self.0, slot, away::lost(self.0, slot).saturating_add(lag - allowed));
+            self.put(slot, at.wrapping_add(lag - allowed));
         }
         Ok(())
     }
@@ -170,7 +179,7 @@ impl Slots<'_> {
         for sweep in [false, true] {
             for slot in 0..self.0.ring.slots {
                 match self.0.owner(slot)? {
-                    Owner::Anonymous(_) if sweep => drop(self.sweep(slot)?),
+                    Owner::Anonymous(_) if sweep => drop(self.sweep(slot, Patience::default())?),
                     _ => {}
                 }
                 // A reader that has just left may hold its lock for an instant.

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::sync::atomic::Ordering::Acquire;
 
 use super::algorithm::{Corrupt, Present, before};
+use super::away;
 use super::handle::{Handle, entry};
 use super::layout::{HEAD, Owner, lock, position};
 use super::slots::Slots;
@@ -52,6 +53,8 @@ pub struct ReaderStatus {
     /// How many committed bytes it has not read; more than the capacity if it was
     /// overrun.
     pub lag: u64,
+    /// How many bytes were taken from it while it was away, and not reported to it yet.
+    pub lost: u64,
 }
 
 /// The state of a ring at one moment. If the ring is in use, the parts are of about
@@ -134,7 +137,8 @@ impl Status {
                 if lag.cast_signed() < 0 {
                     return Err(handle.corrupt(Corrupt("a reader is where it cannot be")));
                 }
-                readers.push(ReaderStatus { name, live, position: read, lag });
+                let lost = if named { away::lost(handle, slot) } else { 0 };
+                readers.push(ReaderStatus { name, live, position: read, lag, lost });
             }
         }
         let orphan = writer == StreamState::Died && readers.is_empty() && !handle.is_held(Range::ALL)?;

@@ -3,7 +3,7 @@
 mod records;
 
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -11,8 +11,10 @@ use nix::poll::PollFlags;
 
 use super::algorithm::{Available, Corrupt, Present, before};
 use super::arrival::Arrival;
+use super::away;
+use super::framing::Framing;
 use super::handle::{Handle, LONGEST_SLEEP, entry};
-use super::layout::{Owner, READ, WAITING, WRITTEN, lock, owner, position};
+use super::layout::{HEAD, Owner, READ, WAITING, WRITTEN, lock, owner, position};
 use super::options::{ReadOptions, StartAt};
 use super::slots::{Slots, check_name};
 use super::waiting::{Check, wait_until};
@@ -40,6 +42,8 @@ pub struct Reader {
     pub(super) overwrite: bool,
     /// For records, and for bytes that may be overwritten meanwhile.
     pub(super) buffer: Vec<u8>,
+    /// When a named reader last noted that it is there.
+    stamped: Instant,
     /// Whether the position is in a record whose beginning we do not have.
     pub(super) skipping: bool,
     /// Whether the last record that was written has no end.
@@ -85,6 +89,35 @@ struct Waited {
     _arrival: Option<Arrival>,
 }
 
+/// Where a stream goes.
+pub enum Output<'a> {
+    /// To a descriptor: write(2).
+    Descriptor(BorrowedFd<'a>),
+    /// Each record, with its frame, to a function. If it returns false the record is not
+    /// read, and nothing more is.
+    Records(&'a mut dyn FnMut(&[u8]) -> Result<bool>),
+}
+
+impl std::fmt::Debug for Output<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Output::Descriptor(fd) => f.debug_tuple("Descriptor").field(fd).finish(),
+            Output::Records(_) => f.write_str("Records"),
+        }
+    }
+}
+
+/// Whether a part of a record may be passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// No.
+    Never,
+    /// Yes, as the record does not fit into the ring.
+    First,
+    /// Yes: it is the last of the stream, and has no end.
+    Last,
+}
+
 /// What a reader has to do next.
 enum Next {
     /// Pass on the whole records in this many bytes.
@@ -128,6 +161,7 @@ impl Reader {
                 let at = slots.resume_position(slot, start)?;
                 let who = who.in_generation(stream.generation);
                 slots.put(slot, at);
+                away::stamp(&handle, slot);
                 ring.memory.store(owner(slot), who.encode(), Release);
                 return Ok((slot, who, at, present, false));
             }
@@ -136,6 +170,8 @@ impl Reader {
             let who = match name {
                 Some(name) => {
                     slots.set_name(slot, name);
+                    away::stamp(&handle, slot);
+                    away::set_lost(&handle, slot, 0);
                     slots.remember(slot, at.unwrap_or_else(|| ring.oldest(start)));
                     Owner::Named(stream.generation)
                 }
@@ -153,10 +189,12 @@ impl Reader {
             Ok((slot, who, joined, present, true))
         })?;
         // All that was ever written is ours, also what we came too late for.
-        let missed = if is_new && waited.is_some() && options.start_at == StartAt::Oldest { handle.before(at) } else { 0 };
+        let missed =
+            if is_new && waited.is_some() && options.start_at == StartAt::Oldest { handle.before(at) } else { 0 };
         // A writer may wait for readers: for those that are there, or on their way.
         drop(waited);
         ring.notify(READ);
+        let taken = if is_new { 0 } else { away::lost(&handle, slot) };
         let mut reader = Reader {
             handle,
             options: options.clone(),
@@ -166,63 +204,97 @@ impl Reader {
             start: present.start,
             overwrite: present.stream.overwrite,
             buffer: Vec::new(),
+            stamped: Instant::now(),
             skipping: false,
             unended: false,
-            lost: missed,
+            lost: missed.max(taken),
         };
-        reader.skipping = is_new && reader.starts_within()?;
+        let chose = is_new && matches!(options.start_at, StartAt::Position(_));
+        if (is_new || taken > 0) && !chose && reader.position != reader.start {
+            reader.find_record()?;
+        }
         Ok(reader)
     }
 
-    /// Whether a new reader of records begins in the middle of one.
-    fn starts_within(&self) -> Result<bool> {
-        let Some(end) = self.options.end else { return Ok(false) };
-        if self.position == self.start || matches!(self.options.start_at, StartAt::Position(_)) {
-            return Ok(false);
+    /// See to it that a reader which begins at any position begins with a whole record.
+    fn find_record(&mut self) -> Result<()> {
+        match self.options.framing {
+            Framing::Bytes => {}
+            Framing::End(end) => {
+                let last = self.position.wrapping_sub(1);
+                let mut byte = [0];
+                self.handle.copy_out(last, &mut byte)?;
+                self.skipping = before(last, self.intact()?) || byte != [end];
+            }
+            Framing::Length => self.go_to_head(),
         }
-        let last = self.position.wrapping_sub(1);
-        let mut byte = [0];
-        self.handle.copy_out(last, &mut byte)?;
-        Ok(before(last, self.intact()?) || byte != [end])
+        Ok(())
     }
 
-    /// Copy the stream to `out`: write(2). It ends with the stream, or after
-    /// [`ReadOptions::count`]. What was written to `out` is not read again. `lost` is
-    /// called with the number of bytes that a writer has overwritten unread.
+    /// Go on with the record that is written next. In the bytes before, no beginning of
+    /// a record can be told.
+    pub(super) fn go_to_head(&mut self) {
+        // Acquire pairs with the Release of `commit`: the bytes.
+        let gone = self.handle.ring.memory.load(HEAD, Acquire).wrapping_sub(self.position);
+        if self.lost > 0 {
+            self.lost = self.lost.saturating_add(gone);
+        }
+        self.consume(gone);
+    }
+
+    /// Pass the stream on to `out`. It ends with the stream, or after
+    /// [`ReadOptions::count`], or when a record was refused. What was passed on is not
+    /// read again. `lost` is called with the number of bytes that a writer has taken
+    /// or overwritten unread.
     ///
     /// # Errors
     /// - [`ErrorKind::PeerDied`] after the last byte of a writer that died;
-    /// - [`ErrorKind::Busy`] and [`ErrorKind::TimedOut`] if nothing comes;
+    /// - [`ErrorKind::Busy`] and [`ErrorKind::TimedOut`] if nothing comes, without
+    ///   [`ReadOptions::drain`];
     /// - [`ErrorKind::Gone`] if the ring is removed, replaced or truncated;
-    /// - [`ErrorKind::Unexpected`] if it is corrupt;
+    /// - [`ErrorKind::Unexpected`] if it is corrupt, or has no records of this framing;
     /// - [`ErrorKind::Failure`] if `out` cannot be written.
-    pub fn copy_to(&mut self, out: BorrowedFd<'_>, wait: &mut Wait, lost: &mut dyn FnMut(u64)) -> Result<()> {
-        copy::enlarge_pipe(out);
+    pub fn copy_to(
+        &mut self,
+        out: &mut Output<'_>,
+        wait: &mut Wait,
+        lost: &mut dyn FnMut(u64),
+        control: &mut Control<'_>,
+    ) -> Result<()> {
+        if let Output::Descriptor(fd) = out {
+            copy::enlarge_pipe(*fd);
+        }
         let mut left = self.options.count.unwrap_or(u64::MAX);
         // Bytes behind the position that are no whole record yet.
         let mut have = 0;
         while left > 0 {
             self.report(lost);
-            let found = self.wait(have, wait)?;
-            let (there, whole) = match found {
-                Next::Bytes(there) => (there, true),
-                Next::Part(there) | Next::Last(there) => (there, false),
-                Next::End(marked) => (if marked { have } else { 0 }, false),
+            let found = match self.wait(have, wait) {
+                Err(error) if self.options.drain && error.kind == ErrorKind::Busy => return Ok(()),
+                other => other?,
+            };
+            let (there, part) = match found {
+                Next::Bytes(there) => (there, Part::Never),
+                Next::Part(there) => (there, Part::First),
+                Next::Last(there) => (there, Part::Last),
+                Next::End(marked) => (if marked { have } else { 0 }, Part::Last),
                 Next::Stream(stream) => {
                     self.go_on(stream, out)?;
                     continue;
                 }
             };
-            if self.options.end.is_none() && !self.overwrite {
-                left -= if there > 0 { self.copy_directly(out, there.min(left))? } else { 0 };
-            } else {
-                have = self.copy_through(out, there, whole, &mut left)?;
-                self.report(lost);
+            match out {
+                Output::Descriptor(fd) if self.options.framing == Framing::Bytes && !self.overwrite => {
+                    left -= if there > 0 { self.copy_directly(*fd, there.min(left), control)? } else { 0 };
+                }
+                _ => have = self.copy_through(out, there, part, &mut left, control)?,
             }
+            self.report(lost);
             if let Next::Last(_) = found {
                 left = left.saturating_sub(1);
             }
             if let Next::End(marked) = found {
+                // What was to be skipped has no end.
                 self.skipping = false;
                 self.report(lost);
                 let what = "its writer died before the end of the stream; what it had committed was read";
@@ -236,11 +308,14 @@ impl Reader {
     fn report(&mut self, lost: &mut dyn FnMut(u64)) {
         if !self.skipping && self.lost > 0 {
             lost(std::mem::take(&mut self.lost));
+            if let Owner::Named(_) = self.who {
+                away::set_lost(&self.handle, self.slot, 0);
+            }
         }
     }
 
     /// Go on with the next stream. A last record without an end is ended first.
-    fn go_on(&mut self, Present { stream, start }: Present, out: BorrowedFd<'_>) -> Result<()> {
+    fn go_on(&mut self, Present { stream, start }: Present, out: &Output<'_>) -> Result<()> {
         self.who = self.who.in_generation(stream.generation);
         self.start = start;
         self.overwrite = stream.overwrite;
@@ -251,22 +326,28 @@ impl Reader {
         ring.memory.store(owner(self.slot), self.who.encode(), Release);
         // Its writer may wait for this, to begin yet another stream.
         ring.notify(READ);
-        if let (true, Some(end)) = (std::mem::take(&mut self.unended), self.options.end) {
-            write(out, &[end])?;
+        let unended = std::mem::take(&mut self.unended);
+        if let (true, Framing::End(end), Output::Descriptor(out)) = (unended, self.options.framing, out) {
+            write(*out, &[end])?;
         }
         Ok(())
     }
 
     /// Give the slot back. A name keeps its slot.
     pub fn leave(self) {
-        if let Owner::Anonymous(_) = self.who {
-            self.handle.ring.leave(self.slot, self.position);
+        match self.who {
+            Owner::Anonymous(_) => self.handle.ring.leave(self.slot, self.position),
+            _ => away::stamp(&self.handle, self.slot),
         }
     }
 
     /// Wait for more than `have` bytes, or the end.
-    fn wait(&self, have: u64, wait: &mut Wait) -> Result<Next> {
+    fn wait(&mut self, have: u64, wait: &mut Wait) -> Result<Next> {
         let begin = Instant::now();
+        if matches!(self.who, Owner::Named(_)) && begin.duration_since(self.stamped) >= LONGEST_SLEEP {
+            self.stamped = begin;
+            away::stamp(&self.handle, self.slot);
+        }
         let blocked_on = || "has no more bytes yet".to_owned();
         wait_until(&self.handle, WRITTEN, wait, blocked_on, |check| self.ready(have, begin, check))
     }
@@ -349,14 +430,15 @@ impl Reader {
     }
 
     /// write(2) straight out of the ring, where nobody overwrites what is unread.
-    fn copy_directly(&mut self, out: BorrowedFd<'_>, there: u64) -> Result<u64> {
+    fn copy_directly(&mut self, out: BorrowedFd<'_>, there: u64, control: &mut Control<'_>) -> Result<u64> {
         let (at, len) = self.handle.piece(self.position, there.min(STEP as u64));
         let region = &self.handle.ring.memory.0;
-        let n = Control::default().retry(out, PollFlags::POLLOUT, CopyError::Write, || region.drain(out, at, len));
+        let n = control.retry(out, PollFlags::POLLOUT, CopyError::Write, || region.drain(out, at, len));
         match n {
             Ok(n) => {
                 self.check_intact()?;
                 self.consume(n as u64);
+                control.moved(n);
                 Ok(n as u64)
             }
             Err(CopyError::Write(Errno::EFAULT)) => Err(self.handle.lost()),

@@ -9,11 +9,11 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
 use super::super::layout::HEADER;
-use super::super::{OnUnfinished, ReadOptions, Reader, StartAt, Status, WriteOptions, Writer};
+use super::super::{Framing, Output, ReadOptions, Reader, StartAt, Status, WriteOptions, Writer};
 use crate::base::address::{Address, Name};
 use crate::base::error::{ErrorKind, Result};
-use crate::base::mode::Mode;
 use crate::base::wait::{Timeout, Wait};
+use crate::fs::copy::Control;
 
 const CAPACITY: u64 = 4096;
 /// The length of a record.
@@ -55,21 +55,21 @@ impl Ring {
     }
 
     fn writer(&self) -> Writer {
-        let (capacity, on_unfinished) = (CAPACITY, OnUnfinished::Refuse);
-        let options = WriteOptions { capacity, mode: Mode::PRIVATE, on_unfinished, many: false, overwrite: false };
+        let options = WriteOptions::new(CAPACITY);
         Writer::open(&self.address, &options, &mut now()).unwrap()
     }
 
     fn reader(&self, name: Option<&str>, start_at: StartAt, count: Option<u64>) -> Result<Reader> {
         let name = name.map(Into::into);
-        let options = ReadOptions { wait: false, name, start_at, follow: false, end: Some(b'\n'), count };
+        let options = ReadOptions { name, start_at, framing: Framing::End(b'\n'), count, ..ReadOptions::new() };
         Reader::open(&self.address, &options, &mut now())
     }
 }
 
 fn copy(reader: &mut Reader) -> (Vec<u8>, Result<()>) {
     let (mut out, mut bytes) = (tempfile::tempfile().unwrap(), Vec::new());
-    let done = reader.copy_to(out.as_fd(), &mut now(), &mut |lost| panic!("{lost} bytes lost"));
+    let mut to = Output::Descriptor(out.as_fd());
+    let done = reader.copy_to(&mut to, &mut now(), &mut |lost| panic!("{lost} bytes lost"), &mut Control::default());
     out.rewind().unwrap();
     out.read_to_end(&mut bytes).unwrap();
     (bytes, done)
@@ -109,12 +109,12 @@ fn k14_each_byte_of_a_quiescent_header() {
     for (first, second, ends) in [(0, 350, true), (300, 350, true), (0, 350, false)] {
         let ring = Ring::new();
         let mut writer = ring.writer();
-        writer.append(&records(1000, first), b'\n', &mut now()).unwrap();
+        writer.append(&records(1000, first), Framing::End(b'\n'), &mut now()).unwrap();
         writer.end();
         ring.reader(None, StartAt::Oldest, None).map(|mut reader| copy(&mut reader)).unwrap().1.unwrap();
         let mut writer = ring.writer();
         let mut named = ring.reader(Some("name"), StartAt::Oldest, Some(100)).unwrap();
-        writer.append(&records(0, second), b'\n', &mut now()).unwrap();
+        writer.append(&records(0, second), Framing::End(b'\n'), &mut now()).unwrap();
         assert_eq!(copy(&mut named).0.len(), 100 * RECORD);
         if ends {
             writer.end();
@@ -155,7 +155,7 @@ fn k14_each_byte_of_a_header_in_use() {
         // One is where the writer is, one has read nothing.
         let mut fast = ring.reader(Some("fast"), StartAt::Oldest, None).unwrap();
         let mut slow = ring.reader(None, StartAt::Oldest, None).unwrap();
-        writer.append(&one, b'\n', &mut now()).unwrap();
+        writer.append(&one, Framing::End(b'\n'), &mut now()).unwrap();
         let (mut read, done) = copy(&mut fast);
         assert_eq!((&read, done.unwrap_err().kind), (&one, ErrorKind::Busy));
         let mut byte = [0];
@@ -165,13 +165,13 @@ fn k14_each_byte_of_a_header_in_use() {
         let (more, done) = copy(&mut fast);
         let context = format!("byte {at} ^ {change:#x}: {done:?}");
         assert!(more.is_empty() && done.is_err(), "{context} {}", String::from_utf8_lossy(&more));
-        let mut wrote = writer.append(&two, b'\n', &mut now());
+        let mut wrote = writer.append(&two, Framing::End(b'\n'), &mut now());
         read.extend(copy(&mut fast).0);
         let mut late = Vec::new();
         if at % 2 == 0 {
             late.extend(copy(&mut slow).0);
         }
-        wrote = wrote.and_then(|()| writer.append(&three, b'\n', &mut now()));
+        wrote = wrote.and_then(|()| writer.append(&three, Framing::End(b'\n'), &mut now()));
         match wrote.and_then(|()| writer.check()) {
             Ok(()) => writer.end(),
             Err(_) => drop(writer),

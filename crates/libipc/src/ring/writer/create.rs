@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use nix::errno::Errno;
 
+use super::super::away::Patience;
 use super::super::handle::{Handle, entry};
 use super::super::layout::{HEADER, Owner, Stream, lock, new_header, owner, position};
 use super::super::options::WriteOptions;
@@ -61,7 +62,7 @@ pub(super) fn create(address: &Address, options: &WriteOptions) -> Result<Handle
 
 /// Whether every reader has read the stream up to `head`. A name that is away, and has
 /// read all of it, moves on to the next stream.
-pub(super) fn all_read(handle: &Handle, head: u64, last: u32, next: u32) -> Result<bool> {
+pub(super) fn all_read(handle: &Handle, head: u64, [last, next]: [u32; 2], patience: Patience) -> Result<bool> {
     let ring = &handle.ring;
     let mut all = true;
     for slot in 0..ring.slots {
@@ -71,7 +72,7 @@ pub(super) fn all_read(handle: &Handle, head: u64, last: u32, next: u32) -> Resu
         }
         // Acquire pairs with the Release of `consume`: it is done with what it read.
         let read = || ring.memory.load(position(slot), Acquire) == head;
-        match Slots(handle).sweep(slot)? {
+        match Slots(handle).sweep(slot, patience)? {
             // It lives, and goes on to the next stream or leaves by itself.
             None => all &= who.generation() == Some(last) && read(),
             // It may have left before it noticed that this stream had begun.

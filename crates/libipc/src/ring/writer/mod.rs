@@ -3,13 +3,18 @@
 mod create;
 mod fill;
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering::Relaxed;
+
+use nix::libc::SIGPIPE;
 
 use self::create::{all_read, create, slowest_reader};
 use super::algorithm::{Corrupt, Present, WriterPosition};
 use super::arrival::Expected;
+use super::away::{self, Patience};
+use super::framing::Framing;
 use super::handle::Handle;
-use super::layout::{HEAD, LIMIT, Owner, READ, Stream, lock};
+use super::layout::{CONSUMED, HEAD, LIMIT, Owner, READ, Stream, lock};
 use super::options::{OnUnfinished, WriteOptions};
 use super::slots::Slots;
 use super::waiting::{Check, wait_until};
@@ -19,6 +24,7 @@ use crate::base::wait::Wait;
 use crate::fs::byte_lock::LockMode;
 use crate::fs::entry::{Access, RACES};
 use crate::shared::memory::Memory;
+use crate::sys;
 
 /// The writer of a ring, or one of many. Dropping it without [`Writer::end`] counts as
 /// a death.
@@ -29,6 +35,12 @@ pub struct Writer {
     /// The position where the stream began.
     start: u64,
     pub(super) at: WriterPosition,
+    patience: Patience,
+    /// Whether to end without readers, once there was one.
+    while_read: bool,
+    was_read: Cell<bool>,
+    /// What readers that had left had read when we began.
+    consumed: u64,
 }
 
 impl Writer {
@@ -50,8 +62,7 @@ impl Writer {
             }
             match create(address, options) {
                 Ok(handle) => {
-                    let (Present { stream, start }, at) = (handle.present()?, handle.writer_position()?);
-                    return Ok(Writer { handle, stream, start, at });
+                    return Self::new(handle, options);
                 }
                 // Another was faster.
                 Err(error) if error.kind == ErrorKind::Exists => {}
@@ -61,14 +72,21 @@ impl Writer {
         Err(Error::new(ErrorKind::Gone, address, "is removed faster than it can be opened"))
     }
 
+    fn new(handle: Handle, options: &WriteOptions) -> Result<Self> {
+        let (Present { stream, start }, at) = (handle.present()?, handle.writer_position()?);
+        let WriteOptions { max_lag, expire, while_read, .. } = *options;
+        let patience = Patience { max_lag, expire };
+        let consumed = handle.ring.memory.load(CONSUMED, Relaxed);
+        Ok(Writer { handle, stream, start, at, patience, while_read, was_read: Cell::new(false), consumed })
+    }
+
     fn take(handle: Handle, options: &WriteOptions, wait: &mut Wait) -> Result<Self> {
         lock_writer(&handle, if options.many { LockMode::Shared } else { LockMode::Exclusive }, wait)?;
         if options.many {
             lock_append(&handle, wait)?;
         }
         // Read only now: another of many writers may have begun a stream meanwhile.
-        let (Present { stream, start }, at) = (handle.present()?, handle.writer_position()?);
-        let mut writer = Writer { handle, stream, start, at };
+        let mut writer = Self::new(handle, options)?;
         let entered = writer.enter(options, wait);
         writer.handle.unlock(lock::APPEND);
         entered.map(|()| writer)
@@ -112,7 +130,7 @@ impl Writer {
 
     /// Begin the next stream once all of the last was read.
     fn begin_stream(&mut self, last: Stream, wait: &mut Wait) -> Result<()> {
-        let (handle, head, stream) = (&self.handle, self.at.head, self.stream);
+        let (handle, head, stream, patience) = (&self.handle, self.at.head, self.stream, self.patience);
         let blocked_on = || {
             if Expected::of(handle.entry()).any() {
                 return "a reader has waited for its last stream, and is on its way".to_owned();
@@ -128,7 +146,7 @@ impl Writer {
                 if expected.any() {
                     return Ok(None);
                 }
-                let read = all_read(handle, head, last.generation, stream.generation)?;
+                let read = all_read(handle, head, [last.generation, stream.generation], patience)?;
                 if read {
                     handle.ring.begin(head, stream);
                 }
@@ -136,7 +154,7 @@ impl Writer {
             })
         });
         begun.map_err(|error| blame_reader(handle, head, error))?;
-        self.start = head;
+        (self.start, self.consumed) = (head, head);
         Ok(())
     }
 
@@ -165,16 +183,16 @@ impl Writer {
             |_| {
                 let mut live = 0;
                 for slot in 0..handle.ring.slots {
-                    let owner = handle.owner(slot)?;
-                    live += usize::from(owner != Owner::Free && handle.is_held(lock::reader(slot))?);
+                    live += usize::from(handle.owner(slot)? != Owner::Free && handle.is_held(lock::reader(slot))?);
                 }
+                self.was_read.set(self.was_read.get() || live > 0);
                 Ok((live >= count).then_some(()))
             },
         )
     }
 
-    /// Append whole records, each of which ends with the byte `end`; the last may lack
-    /// it. Readers see all of a record, or nothing of it.
+    /// Append whole records of this framing. The last may lack the byte that ends it.
+    /// Readers see all of a record, or nothing of it.
     ///
     /// # Errors
     /// - [`ErrorKind::NoRoom`] for a record longer than the ring;
@@ -182,13 +200,13 @@ impl Writer {
     /// - [`ErrorKind::Gone`] if the ring is removed, replaced or truncated, or the
     ///   stream of many writers was ended;
     /// - [`ErrorKind::Unexpected`] if it is corrupt.
-    pub fn append(&mut self, records: &[u8], end: u8, wait: &mut Wait) -> Result<()> {
+    pub fn append(&mut self, records: &[u8], framing: Framing, wait: &mut Wait) -> Result<()> {
         let mut rest = records;
         while !rest.is_empty() {
             if self.stream.many {
                 self.take_turn(wait)?;
             }
-            let appended = self.append_some(rest, end, wait);
+            let appended = self.append_some(rest, framing, wait);
             if self.stream.many {
                 self.handle.unlock(lock::APPEND);
             }
@@ -198,10 +216,10 @@ impl Writer {
     }
 
     /// Append at least one of the records. Returns the length of those appended.
-    fn append_some(&mut self, records: &[u8], end: u8, wait: &mut Wait) -> Result<usize> {
+    fn append_some(&mut self, records: &[u8], framing: Framing, wait: &mut Wait) -> Result<usize> {
         self.check_now_and_then()?;
         let capacity = self.capacity();
-        let first = memchr::memchr(end, records).map_or(records.len(), |at| at + 1) as u64;
+        let first = framing.first(records).unwrap_or(records.len() as u64);
         if first > capacity {
             let problem = format!("a record is longer than the ring, which holds {capacity} bytes");
             return Err(Error::new(ErrorKind::NoRoom, self.handle.label(), problem).hint(Hint::LargerRing));
@@ -211,8 +229,7 @@ impl Writer {
             Room::Bytes(room) => room as usize,
             Room::AtEnd => 0,
         };
-        let len =
-            if room == records.len() { room } else { memchr::memrchr(end, &records[..room]).map_or(0, |at| at + 1) };
+        let len = if room == records.len() { room } else { framing.whole(&records[..room], u64::MAX).0 };
         let mut done = 0;
         while done < len {
             let (at, n) = self.handle.piece(self.at.head.wrapping_add(done as u64), (len - done) as u64);
@@ -255,7 +272,7 @@ impl Writer {
         wait: &mut Wait,
         at_end: impl Fn() -> bool,
     ) -> Result<Room> {
-        let (handle, at, overwrite) = (&self.handle, self.at, self.stream.overwrite);
+        let (handle, at, overwrite, patience) = (&self.handle, self.at, self.stream.overwrite, self.patience);
         let ring = &handle.ring;
         let blocked_on = || format!("is full{}", slowest_reader(handle, at.head).0);
         let corrupt = |corrupt| handle.corrupt(corrupt);
@@ -265,7 +282,8 @@ impl Writer {
                 if room >= least {
                     return Ok(Some(Room::Bytes(room)));
                 }
-                if check == Check::Quick {
+                // What is in the way may be a name that need not be waited for.
+                if check == Check::Quick && !patience.is_limited() {
                     return Ok(None);
                 }
                 if at_end() {
@@ -278,15 +296,19 @@ impl Writer {
                     return Err(corrupt(Corrupt("its positions were written by another")));
                 }
                 self.check_stream()?;
+                self.check_readers()?;
                 let slowest = ring.slowest(at.head).map_err(corrupt)?;
                 let Some(slot) = slowest.slot else { return Ok(None) };
                 let advanced = || ring.slowest(at.head) != Ok(slowest);
                 let slots = Slots(handle);
                 // Most readers live: the table is not locked for them.
-                if handle.is_held(lock::reader(slot))?
-                    || slots.with_lock_now(|| slots.sweep(slot))?.is_none()
-                    || !advanced()
-                {
+                if handle.is_held(lock::reader(slot))? {
+                    if let Owner::Named(_) = handle.owner(slot)? {
+                        away::stamp(handle, slot);
+                    }
+                    return Ok(None);
+                }
+                if slots.with_lock_now(|| slots.sweep(slot, patience))?.is_none() || !advanced() {
                     return Ok(None);
                 }
             }
@@ -306,9 +328,44 @@ impl Writer {
         if self.stream.many { Ok(()) } else { self.check_stream() }
     }
 
+    /// The same while there is nothing to write; also that somebody reads, if that is
+    /// wanted.
+    fn check_idle(&self) -> Result<()> {
+        self.handle.check()?;
+        self.check_stream()?;
+        self.check_readers()
+    }
+
     /// The same for a loop that may never wait: once in a second.
     fn check_now_and_then(&self) -> Result<()> {
-        if self.handle.is_due() { self.check() } else { Ok(()) }
+        if self.handle.is_due() { self.check_idle() } else { Ok(()) }
+    }
+
+    /// End as a pipe ends its writer, if there was a reader and there is none: by SIGPIPE,
+    /// or by an error if that is ignored. A name that is away is a reader.
+    fn check_readers(&self) -> Result<()> {
+        if !self.while_read {
+            return Ok(());
+        }
+        for slot in 0..self.handle.ring.slots {
+            match self.handle.owner(slot)? {
+                Owner::Free => {}
+                Owner::Anonymous(generation) if !self.handle.is_held(lock::reader(slot))? => {
+                    self.was_read.set(self.was_read.get() || generation == self.stream.generation);
+                }
+                Owner::Anonymous(_) | Owner::Named(_) => {
+                    self.was_read.set(true);
+                    return Ok(());
+                }
+            }
+        }
+        // One that came and left between two looks has raised CONSUMED.
+        let left = self.handle.ring.memory.load(CONSUMED, Relaxed) != self.consumed;
+        if !self.was_read.get() && !left {
+            return Ok(());
+        }
+        sys::signal::raise(SIGPIPE);
+        Err(Error::new(ErrorKind::Failure, self.handle.label(), "its last reader has gone"))
     }
 
     /// Mark the end of the stream. One of many writers leaves the stream open.
