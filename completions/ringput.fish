@@ -1,7 +1,7 @@
 complete -c ringput -s s -l size -d 'Bytes that a new ring holds' -r -f
 complete -c ringput -l readers -d 'Begin when N readers are there' -r -f
-complete -c ringput -l max-lag -d 'Bytes that a named reader may hold back while it is away' -r -f
-complete -c ringput -l expire -d 'Time after which a named reader that is away holds back nothing' -r -f
+complete -c ringput -l max-lag -d 'Bytes that a named reader holds back while away' -r -f
+complete -c ringput -l expire -d 'How long one that is away holds bytes back' -r -f
 complete -c ringput -s m -l mode -d 'Permissions of a new ring [default: 0600]' -r -f
 complete -c ringput -s w -l timeout -d 'Wait no longer than this: 2, .5, 1m30s' -r -f
 complete -c ringput -s E -l busy-status -d 'Status instead of 75 and 124' -r -f

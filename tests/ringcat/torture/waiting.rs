@@ -68,7 +68,7 @@ fn k4_a_reader_that_waited_is_told_what_it_missed() {
             if missed == 0 {
                 output.ok();
             } else {
-                assert!(lines.as_bytes().ends_with(&output.stdout));
+                assert!(output.stdout.ends_with(&lines.as_bytes()[lines.len() - 10..]));
                 assert_eq!(output.status, 1);
                 let told = output.stderr.lines().map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap());
                 assert_eq!(told.sum::<usize>(), missed, "{}", output.stderr);
