@@ -293,7 +293,7 @@ fn k10_k11_one_writer_and_one_reader() {
 /// One byte at a time. Without a bound this is too much; `exhaustive` has its parts.
 #[test]
 fn k10_a_ring_of_one_byte() {
-    all_read(&builder(Some(3), Some(5)), 1, 1, 2);
+    all_read(&builder(Some(2), Some(5)), 1, 1, 2);
 }
 
 #[test]
