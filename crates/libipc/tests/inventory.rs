@@ -102,7 +102,7 @@ fn semaphores_of_both_interfaces() {
 #[test]
 fn a_ring_and_a_lock_tell_their_states() {
     let own = Own::name(Kind::Ring);
-    let options = WriteOptions::new(SMALLEST);
+    let options = WriteOptions { capacity: SMALLEST, ..WriteOptions::default() };
     let writer = Writer::open(&own.address, &options, &mut now()).unwrap();
     let of_ring = || match inventory::find(&own.with_kind()).unwrap().detail {
         Detail::Ring(status, in_use) => (status.unwrap().writer, in_use),

@@ -6,16 +6,76 @@ use std::os::fd::AsFd;
 use libipc::error::Hint;
 use libipc::fs::copy::Control;
 use libipc::fs::input::Input;
+use libipc::mode::Mode;
 use libipc::ring::{
     self, Framing, OnUnfinished, Output, ReadOptions, Reader, StartAt, Status, StreamState, WriteOptions, Writer,
 };
 use libipc::wait::Wait;
-use libipc::{Address, ErrorKind, Kind, Result};
+use libipc::{Address, Discard, ErrorKind, Kind, Result};
 
 use crate::util::{Own, brief, file, kind, now, patient, wait_until};
 
-const WRITE: WriteOptions = WriteOptions::new(ring::SMALLEST);
-const READ: ReadOptions = ReadOptions::new();
+const WRITE: WriteOptions = WriteOptions {
+    capacity: ring::SMALLEST,
+    mode: Mode::PRIVATE,
+    on_unfinished: OnUnfinished::Refuse,
+    many: false,
+    overwrite: false,
+    while_read: false,
+    max_lag: None,
+    expire: None,
+};
+
+const READ: ReadOptions = ReadOptions {
+    wait: false,
+    name: None,
+    start_at: StartAt::Oldest,
+    follow: false,
+    framing: Framing::Bytes,
+    count: None,
+    drain: false,
+};
+
+#[test]
+fn a_ring_too_small_to_be_of_use_is_refused() {
+    let own = Own::name(Kind::Ring);
+    for capacity in [0, 1, ring::SMALLEST - 1] {
+        let options = WriteOptions { capacity, ..WriteOptions::default() };
+        assert_eq!(kind(writer(&own.address, &options)), ErrorKind::Usage, "{capacity}");
+    }
+    assert_eq!(kind(own.remove()), ErrorKind::Missing);
+    let default = writer(&own.address, &WriteOptions::default()).unwrap();
+    assert_eq!(default.capacity(), 1 << 20);
+    // A reader may have no other ring.
+    let reader = Reader::open(&own.address, &ReadOptions::default(), &mut now()).unwrap();
+    reader.leave();
+}
+
+#[test]
+fn a_truncated_ring_can_be_removed() {
+    for size in [0, 8, 100, 8192] {
+        let own = Own::name(Kind::Ring);
+        drop(writer(&own.address, &WRITE).unwrap());
+        std::fs::File::options().write(true).open(own.path()).unwrap().set_len(size).unwrap();
+        own.remove().unwrap();
+        assert_eq!(kind(own.remove()), ErrorKind::Missing);
+    }
+}
+
+#[test]
+fn a_ring_that_was_made_in_vain_is_discarded() {
+    let own = Own::name(Kind::Ring);
+    let made = writer(&own.address, &WRITE).unwrap();
+    assert!(made.is_new());
+    let reader = reader(&own.address, &READ).unwrap();
+    made.discard();
+    assert!(Status::inspect(&own.address).is_ok(), "somebody reads it");
+    reader.leave();
+    wait_until("it is gone", || {
+        made.discard();
+        Status::inspect(&own.address).is_err()
+    });
+}
 
 fn writer(address: &Address, options: &WriteOptions) -> Result<Writer> {
     Writer::open(address, options, &mut now())

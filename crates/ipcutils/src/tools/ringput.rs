@@ -15,6 +15,7 @@ use crate::app::{Io, Outcome, Tool};
 use crate::args::{self, Framed, Waiting};
 use crate::operand::Operand;
 use crate::records::Records;
+use crate::undo::{or_discard, wait_or_discard};
 
 /// Copy standard input, or FILE, into a ring of shared memory
 #[derive(clap::Parser, Debug)]
@@ -86,8 +87,9 @@ impl Tool for Args {
             let mut counter = bar.counter();
             let mut control = Control { progress: counter.as_mut().map(|counter| counter as _), signals: None };
             let mut writer = Writer::open(&self.address, &self.options(), &mut wait)?;
-            let copied = self.copy(&mut writer, &input, &mut wait, &mut control);
-            let copied = copied.and_then(|()| writer.check());
+            let copied = self.wait_for_readers(&mut writer, &mut wait);
+            let copied = copied.and_then(|()| self.copy(&mut writer, &input, &mut wait, &mut control));
+            let copied = or_discard(&writer, copied.and_then(|()| writer.check()));
             copied.with_context(|| format!("bytes committed: {}", writer.position()))?;
             writer.end();
         }
@@ -115,10 +117,12 @@ impl Args {
         }
     }
 
+    fn wait_for_readers(&self, writer: &mut Writer, wait: &mut Wait) -> Result<()> {
+        let Some(count) = self.readers else { return Ok(()) };
+        wait_or_discard(writer, &self.address, |writer| writer.wait_for_readers(count, wait))
+    }
+
     fn copy(&self, writer: &mut Writer, input: &Input<'_>, wait: &mut Wait, control: &mut Control<'_>) -> Result<()> {
-        if let Some(count) = self.readers {
-            writer.wait_for_readers(count, wait)?;
-        }
         let framing = self.framed.framing();
         if framing == Framing::Bytes {
             return writer.copy_from(input, wait, control);

@@ -1,9 +1,10 @@
 //! How the records of a stream are told apart.
 
 /// Where each record of a stream ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
     /// There are no records, but bytes.
+    #[default]
     Bytes,
     /// With this byte.
     End(u8),

@@ -7,10 +7,11 @@ use super::Framing;
 use crate::base::mode::Mode;
 
 /// What becomes of the stream that is in the ring already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnUnfinished {
     /// Begin a new stream after one that has an end; one without an end is
     /// [`PeerDied`](crate::ErrorKind::PeerDied).
+    #[default]
     Refuse,
     /// Go on where the last writer stopped, ended or not.
     Resume,
@@ -40,11 +41,11 @@ pub struct WriteOptions {
     pub expire: Option<Duration>,
 }
 
-impl WriteOptions {
-    /// One writer, which waits for all readers; a new ring of this capacity is private.
-    pub const fn new(capacity: u64) -> Self {
+/// A private ring of a mebibyte, whose one writer waits for its readers.
+impl Default for WriteOptions {
+    fn default() -> Self {
         WriteOptions {
-            capacity,
+            capacity: 1 << 20,
             mode: Mode::PRIVATE,
             on_unfinished: OnUnfinished::Refuse,
             many: false,
@@ -57,9 +58,10 @@ impl WriteOptions {
 }
 
 /// Where a new reader begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StartAt {
     /// With the oldest byte that is still there.
+    #[default]
     Oldest,
     /// With what is written from now on.
     Newest,
@@ -67,8 +69,9 @@ pub enum StartAt {
     Position(u64),
 }
 
-/// How [`Reader::open`](super::Reader::open) opens a ring.
-#[derive(Clone, Debug)]
+/// How [`Reader::open`](super::Reader::open) opens a ring. By default it reads bytes of
+/// one stream, and the ring must exist.
+#[derive(Clone, Debug, Default)]
 pub struct ReadOptions {
     /// Wait for the ring to exist.
     pub wait: bool,
@@ -85,25 +88,4 @@ pub struct ReadOptions {
     pub count: Option<u64>,
     /// End when everything was read that is there.
     pub drain: bool,
-}
-
-impl ReadOptions {
-    /// The bytes of one stream of a ring that exists, from the oldest on.
-    pub const fn new() -> Self {
-        ReadOptions {
-            wait: false,
-            name: None,
-            start_at: StartAt::Oldest,
-            follow: false,
-            framing: Framing::Bytes,
-            count: None,
-            drain: false,
-        }
-    }
-}
-
-impl Default for ReadOptions {
-    fn default() -> Self {
-        Self::new()
-    }
 }

@@ -55,13 +55,13 @@ impl Ring {
     }
 
     fn writer(&self) -> Writer {
-        let options = WriteOptions::new(CAPACITY);
+        let options = WriteOptions { capacity: CAPACITY, ..WriteOptions::default() };
         Writer::open(&self.address, &options, &mut now()).unwrap()
     }
 
     fn reader(&self, name: Option<&str>, start_at: StartAt, count: Option<u64>) -> Result<Reader> {
         let name = name.map(Into::into);
-        let options = ReadOptions { name, start_at, framing: Framing::End(b'\n'), count, ..ReadOptions::new() };
+        let options = ReadOptions { name, start_at, framing: Framing::End(b'\n'), count, ..ReadOptions::default() };
         Reader::open(&self.address, &options, &mut now())
     }
 }

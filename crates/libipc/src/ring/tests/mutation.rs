@@ -41,12 +41,12 @@ fn wait() -> Wait {
 }
 
 fn how(on_unfinished: OnUnfinished, overwrite: bool) -> WriteOptions {
-    WriteOptions { on_unfinished, overwrite, max_lag: Some(100), ..WriteOptions::new(CAPACITY) }
+    WriteOptions { on_unfinished, overwrite, max_lag: Some(100), capacity: CAPACITY, ..WriteOptions::default() }
 }
 
 fn read(name: Option<&str>, framing: Framing) -> ReadOptions {
     let name = name.map(Into::into);
-    ReadOptions { name, framing, ..ReadOptions::new() }
+    ReadOptions { name, framing, ..ReadOptions::default() }
 }
 
 impl Rings {
