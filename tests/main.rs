@@ -9,6 +9,7 @@ mod util;
 mod docs;
 mod ftok;
 mod house;
+mod inject;
 mod interop;
 mod ipcls;
 mod ipcunlink;
