@@ -8,6 +8,7 @@ mod util;
 
 mod docs;
 mod ftok;
+mod fuzz;
 mod house;
 mod inject;
 mod interop;
