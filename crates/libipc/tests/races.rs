@@ -51,8 +51,11 @@ fn unheld(object: &inventory::Object, verdict: &inventory::Verdict) -> Result<()
 /// removed.
 fn remove_unheld(address: &KindAddress, done: &AtomicBool) -> u64 {
     let (mut found, mut removed) = (0, 0);
-    while found < rounds(200) && !done.load(SeqCst) {
-        let Ok(object) = inventory::find(address) else { continue };
+    while found < rounds(100) && !done.load(SeqCst) {
+        let Ok(object) = inventory::find(address) else {
+            thread::yield_now();
+            continue;
+        };
         found += 1;
         match inventory::remove(&object, Some(&unheld)) {
             Ok(()) => removed += 1,
@@ -70,7 +73,7 @@ fn remove_unheld(address: &KindAddress, done: &AtomicBool) -> u64 {
 fn each_content_is_claimed_once() {
     const PUTTERS: u64 = 4;
     let own = Own::name(Kind::Shm);
-    let wanted = rounds(2_000);
+    let wanted = rounds(500);
     let (next, taken, failed) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
     let (sender, claims) = mpsc::channel();
     thread::scope(|scope| {
@@ -93,6 +96,7 @@ fn each_content_is_claimed_once() {
                 let (sender, _alarm) = (sender, Alarm(&failed));
                 while taken.load(SeqCst) < wanted && !failed.load(SeqCst) {
                     let Ok(segment) = Segment::open(&own.address, &ReadOptions::default(), &mut now()) else {
+                        thread::yield_now();
                         continue;
                     };
                     let bytes: [u8; 8] = content(&segment).unwrap().try_into().unwrap();
