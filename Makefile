@@ -56,8 +56,8 @@ bench: release
 # The tests that kill and race, IPCUTILS_TORTURE times as long, and the times that
 # are promised, for which the machine should do nothing else.
 torture:
-	IPCUTILS_TORTURE=$${IPCUTILS_TORTURE:-50} tests/alone.sh $(CARGO) test --locked -p ipcutils --test ipcutils -- torture shmlock shmwait shmwake waiting within_two_seconds no_patience
-	IPCUTILS_TORTURE=$${IPCUTILS_TORTURE:-50} $(CARGO) test --locked -p libipc -- ring
+	IPCUTILS_TORTURE=$${IPCUTILS_TORTURE:-50} tests/alone.sh $(CARGO) test --locked -p ipcutils --test ipcutils -- torture shmlock shmwait shmwake waiting within_two_seconds no_patience claims
+	IPCUTILS_TORTURE=$${IPCUTILS_TORTURE:-50} $(CARGO) test --locked -p libipc -- ring races
 
 # An error, SIGTERM, SIGINT and SIGKILL at each system call of each tool.
 inject:

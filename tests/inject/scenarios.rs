@@ -296,9 +296,10 @@ pub const ALL: &[Scenario] = &[
         name: "ipcunlink --orphans",
         args: &["ipcunlink", "--orphans", "--name", "*$PREFIX*", "--yes"],
         // A lock and a ring whose holders were killed.
-        before: "shmlock $PREFIX-l -- sh -c 'kill -9 $PPID $$' 2>/dev/null || true
-            (while :; do echo x; done) | ringput -s 4K $PREFIX-r & until ringput --position $PREFIX-r 2>/dev/null; do :; done >/dev/null
-            kill -9 $!; wait $! 2>/dev/null || true",
+        before: "exec 2>/dev/null
+            shmlock $PREFIX-l -- sh -c 'kill -9 $PPID $$'
+            (while :; do echo x; done) | ringput -s 4K $PREFIX-r & until ringput --position $PREFIX-r; do :; done >position
+            kill -9 $!; wait $!; rm position",
         several: true,
         ..JOB
     },
