@@ -85,7 +85,7 @@ fn randomness_and_closing_that_fail_are_no_fault_of_the_program() {
     let (a, b) = (t.name("a"), t.name("b"));
     t.cmd("shmput").args([&a]).stdin("old").run().ok();
     // The first files are closed by the C library's loader.
-    for inject in ["getrandom:error=ENOSYS", "close:error=EIO:when=6+"] {
+    for inject in ["getrandom:error=ENOSYS", "close:error=EIO:when=4+"] {
         let run = |words: &[&str], input: &str| {
             let traced = ["-qq", "-o", "/dev/null", "-e", &format!("inject={inject}")];
             t.cmd("strace").args(traced).args(words).stdin(input).run()

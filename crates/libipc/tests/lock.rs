@@ -172,8 +172,13 @@ fn a_pthread_mutex_from_two_handles() {
     one.unlock(false).unwrap();
     assert_eq!(other.lock(&mut now()), Ok(false));
     other.unlock(false).unwrap();
+    let segment = std::fs::File::open(own.path()).unwrap();
     own.remove().unwrap();
     assert_eq!(kind(one.lock(&mut now())), ErrorKind::Gone);
+    // Who has it mapped still may go on: the first word says whether it is locked.
+    let mut word = [1; 4];
+    segment.read_exact_at(&mut word, 0).unwrap();
+    assert_eq!(u32::from_ne_bytes(word), 0);
 }
 
 /// Each keeps its mapping for the kernel, which looks through the mutexes that a

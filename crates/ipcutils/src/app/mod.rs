@@ -79,7 +79,10 @@ pub const NO_MEMORY: u8 = status(ErrorKind::NoRoom);
 fn last_resort(name: &'static str) {
     std::panic::set_hook(Box::new(move |panic| {
         let at = panic.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
-        let what = panic.payload_as_str().unwrap_or("a panic").replace('\n', " ");
+        let payload = panic.payload();
+        let what =
+            payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(|what| &**what));
+        let what = what.unwrap_or("a panic").replace('\n', " ");
         eprintln!("{name}: a fault of this program{at}: {what} (please report it)");
         let beside_command = start::last_status() == OWN_FAILURE;
         std::process::exit(if beside_command { OWN_FAILURE } else { status(ErrorKind::Failure) }.into());
