@@ -30,7 +30,7 @@ static SOME_IGNORED: LazyLock<bool> = LazyLock::new(|| {
 });
 
 /// What a shell or a user may have set, and a tool or a test would go by.
-const NOT_INHERITED: [&str; 12] = [
+const NOT_INHERITED: [&str; 13] = [
     "BASH_ENV",
     "CDPATH",
     "COLUMNS",
@@ -41,6 +41,8 @@ const NOT_INHERITED: [&str; 12] = [
     "NO_COLOR",
     "PERL5OPT",
     "POSIXLY_CORRECT",
+    // With it every error of anyhow makes a backtrace.
+    "RUST_BACKTRACE",
     "TMUX",
     "TMUX_TMPDIR",
 ];

@@ -172,6 +172,7 @@ pub fn whole(input: &Input<'_>, longest: usize, too_long: impl FnOnce() -> Error
 mod tests {
     use super::*;
     use libipc::ErrorKind;
+    use proptest::prelude::*;
     use std::io::{Seek, Write};
     use std::os::fd::AsFd;
 
@@ -246,6 +247,25 @@ mod tests {
             assert!(!too_long);
             assert_eq!(found, [b"first".to_vec(), long.clone(), long, b"last".to_vec()]);
             assert!(split(&input, length - 1).1);
+        }
+    }
+
+    proptest! {
+        /// The records of any bytes are what the standard library would split them into.
+        #[test]
+        fn fuzz_records(
+            input in proptest::collection::vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..60),
+            longest in 0..20_usize,
+        ) {
+            let mut expected: Vec<_> = input.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
+            // After the last end there is no record.
+            if expected.last().is_some_and(Vec::is_empty) {
+                expected.pop();
+            }
+            let fit = expected.iter().take_while(|record| record.len() <= longest).count();
+            let too_long = fit < expected.len();
+            expected.truncate(fit);
+            prop_assert_eq!(split(&input, longest), (expected, too_long));
         }
     }
 }
