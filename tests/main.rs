@@ -8,7 +8,9 @@ mod util;
 
 mod docs;
 mod ftok;
+mod fuzz;
 mod house;
+mod inject;
 mod interop;
 mod ipcls;
 mod ipcunlink;
