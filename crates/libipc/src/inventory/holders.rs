@@ -1,12 +1,11 @@
 //! Who has an object open, mapped or attached: one pass over /proc for any number of
 //! objects.
 
-use std::collections::HashMap;
-use std::ffi::{CStr, OsStr};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -16,7 +15,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{FileStat, Mode, fstat, major, makedev, minor};
 
 use crate::base::error::errno_of;
-use crate::base::text::printable;
+use crate::base::wait::Deadline;
 use crate::fs::entry::LOOKING;
 use crate::sys;
 
@@ -46,52 +45,78 @@ pub struct Holder {
     pub mapped: u64,
 }
 
+/// Holders that were not found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unseen {
+    /// There are none.
+    None,
+    /// This many attachments are of processes that cannot be seen.
+    Some(u64),
+    /// Whether there are any cannot be known.
+    Unknown,
+}
+
+/// Who could not be looked at, and may hold or wait for anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hidden {
+    /// Processes that may not be looked at.
+    pub pids: Vec<i32>,
+    /// Whether there may be processes that cannot even be counted: of another
+    /// PID namespace, or hidden by an option of /proc.
+    pub elsewhere: bool,
+}
+
+impl Hidden {
+    /// Whether everybody was looked at.
+    pub fn is_nobody(&self) -> bool {
+        self.pids.is_empty() && !self.elsewhere
+    }
+}
+
 /// Who holds what.
 #[derive(Debug, Default)]
 pub(super) struct Holders {
     holders: HashMap<Backing, Vec<Holder>>,
-    /// How many processes we may not look at.
-    unread: usize,
-    /// Whether there may be processes that cannot even be counted: of another
-    /// PID namespace, or hidden by an option of /proc.
-    hidden: bool,
+    pub(super) hidden: Hidden,
 }
 
 /// The inode of /proc/PID/ns/pid in the first namespace; linux/proc_ns.h.
 const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 impl Holders {
-    /// Look through every process but this one for files of these devices and, if
-    /// asked for, System V segments.
-    pub(super) fn of_all_processes(devices: &[u64], segments: bool) -> Self {
-        let mut all = Holders { hidden: some_are_hidden(), ..Holders::default() };
-        let own = std::process::id().cast_signed();
+    /// Look through these processes for files of these devices and, if asked for,
+    /// System V segments, until the deadline.
+    pub(super) fn of(pids: &[i32], devices: &[u64], segments: bool, deadline: &Deadline) -> Self {
+        let mut all =
+            Holders { hidden: Hidden { elsewhere: some_are_hidden(), ..Hidden::default() }, ..Holders::default() };
         let segments = if segments { Segments::new() } else { Segments::default() };
-        let Ok(processes) = std::fs::read_dir("/proc") else { return Holders { hidden: true, ..all } };
         let mut buffer = Vec::new();
-        for entry in processes.flatten() {
-            let pid = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
-            if let Some(pid) = pid.filter(|&pid| pid != own) {
-                let looked = all.look_at(pid, devices, &segments, &mut buffer);
-                all.unread += usize::from(matches!(looked, Err(Errno::EACCES | Errno::EPERM)));
+        for &pid in pids {
+            let looked =
+                if deadline.passed() { Err(Errno::EACCES) } else { all.look_at(pid, devices, &segments, &mut buffer) };
+            if matches!(looked, Err(Errno::EACCES | Errno::EPERM)) {
+                all.hidden.pids.push(pid);
             }
         }
         all
     }
 
-    /// Of what nobody holds.
-    pub(super) fn none() -> Self {
-        Holders::default()
-    }
-
     /// The processes that are known to hold it.
-    pub(super) fn of(&self, backing: Backing) -> &[Holder] {
+    pub(super) fn holding(&self, backing: Backing) -> &[Holder] {
         self.holders.get(&backing).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether every process was looked at: nobody else can hold anything.
-    pub(super) fn is_complete(&self) -> bool {
-        self.unread == 0 && !self.hidden
+    /// The processes that hold any of these.
+    pub(super) fn pids(&self, backings: impl Iterator<Item = Backing>) -> Vec<i32> {
+        let pids: BTreeSet<i32> = backings.flat_map(|backing| self.holding(backing)).map(|holder| holder.pid).collect();
+        pids.into_iter().collect()
+    }
+
+    /// These could not be looked at either.
+    pub(super) fn hide(&mut self, pids: &HashSet<i32>) {
+        self.hidden.pids.extend(pids);
+        self.hidden.pids.sort_unstable();
+        self.hidden.pids.dedup();
     }
 
     fn found(&mut self, backing: Backing, pid: i32) -> &mut Holder {
@@ -114,7 +139,7 @@ impl Holders {
             let backing = if is_segment {
                 // Asked once, and only of a process that has a segment: identifiers of
                 // another namespace mean other segments.
-                if !*in_our_namespace.get_or_insert_with(|| segments.are_ours(pid)) {
+                if !*in_our_namespace.get_or_insert_with(|| segments.namespace.has(pid)) {
                     continue;
                 }
                 Backing::Segment(inode)
@@ -158,11 +183,35 @@ impl Holders {
     }
 }
 
-/// The name of the program that a process runs, made printable: proc_pid_comm(5).
-pub fn program(pid: i32) -> Option<String> {
-    let comm = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
-    let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);
-    Some(printable(OsStr::from_bytes(comm)))
+/// Every process but this one; None if /proc cannot be listed.
+pub(super) fn all_pids() -> Option<Vec<i32>> {
+    let own = std::process::id().cast_signed();
+    let processes = std::fs::read_dir("/proc").ok()?;
+    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Some(pids.filter(|&pid| pid != own).collect())
+}
+
+/// The file that a descriptor of a process means.
+pub(super) fn backing_of(pid: i32, descriptor: i32) -> Option<Backing> {
+    let meta = std::fs::metadata(format!("/proc/{pid}/fd/{descriptor}")).ok()?;
+    use std::os::unix::fs::MetadataExt;
+    Some(Backing::File(meta.dev(), meta.ino()))
+}
+
+/// The file or segment that is mapped at an address of a process.
+pub(super) fn backing_at(pid: i32, address: u64) -> Option<Backing> {
+    let maps = std::fs::read(format!("/proc/{pid}/maps")).ok()?;
+    let line =
+        maps.split(|&byte| byte == b'\n').find(|line| range(line).is_some_and(|range| range.contains(&address)))?;
+    let (device, inode, path) = mapping(line)?;
+    Some(if path.starts_with(b"/SYSV") { Backing::Segment(inode) } else { Backing::File(device, inode) })
+}
+
+/// The addresses of a line of proc_pid_maps(5).
+fn range(line: &[u8]) -> Option<std::ops::Range<u64>> {
+    let word = std::str::from_utf8(line.split(|&byte| byte == b' ').next()?).ok()?;
+    let (begin, end) = word.split_once('-')?;
+    Some(u64::from_str_radix(begin, 16).ok()?..u64::from_str_radix(end, 16).ok()?)
 }
 
 /// Device, inode and path of a line of proc_pid_maps(5).
@@ -197,13 +246,27 @@ fn some_are_hidden() -> bool {
     first.ok() != Some(FIRST_PID_NAMESPACE) || !std::path::Path::new("/proc/1").exists()
 }
 
+/// Our IPC namespace, in which our identifiers mean something.
+#[derive(Debug, Default)]
+pub(super) struct Namespace(Option<std::path::PathBuf>);
+
+impl Namespace {
+    pub(super) fn ours() -> Self {
+        Namespace(std::fs::read_link("/proc/self/ns/ipc").ok())
+    }
+
+    /// Whether the process is in it.
+    pub(super) fn has(&self, pid: i32) -> bool {
+        std::fs::read_link(format!("/proc/{pid}/ns/ipc")).ok() == self.0
+    }
+}
+
 /// How System V segments are recognised in a map.
 #[derive(Debug, Default)]
 struct Segments {
     /// The devices of their files: those of files that memfd_create(2) makes.
     devices: Vec<u64>,
-    /// The IPC namespace that our identifiers are of.
-    namespace: Option<std::path::PathBuf>,
+    namespace: Namespace,
 }
 
 impl Segments {
@@ -215,11 +278,7 @@ impl Segments {
         let devices = [MFdFlags::empty(), MFdFlags::MFD_HUGETLB].into_iter().filter_map(|flags| made(flags).ok());
         // As maps show it, with the parts of the number that a map has.
         let devices = devices.map(|device| makedev(major(device), minor(device))).collect();
-        Segments { devices, namespace: std::fs::read_link("/proc/self/ns/ipc").ok() }
-    }
-
-    fn are_ours(&self, pid: i32) -> bool {
-        std::fs::read_link(format!("/proc/{pid}/ns/ipc")).ok() == self.namespace
+        Segments { devices, namespace: Namespace::ours() }
     }
 }
 

@@ -111,7 +111,8 @@ fn of_file(file: Option<File>, leaf: &[u8], mut address: KindAddress, stat: &sta
     if address.kind == Kind::Sem {
         let word = file.as_ref().and_then(peek);
         let values = word.map(|(value, _)| vec![value]);
-        let detail = Semaphores { count: 1, values, waiting: word.map(|(_, waiting)| waiting) };
+        let waiting = word.map(|(_, waiting)| waiting);
+        let detail = Semaphores { count: 1, values, waiting, corrupt: file.is_some() && word.is_none() };
         return Object { size: None, ..object(address, stat, Detail::Semaphores(detail)) };
     }
     let temporary = is_temporary(leaf);
@@ -127,8 +128,9 @@ fn of_file(file: Option<File>, leaf: &[u8], mut address: KindAddress, stat: &sta
             Detail::Lock(lock::Status::of(&file, &address.address).map(Box::new), in_use(&file))
         }
         (file, _) => {
-            let leftover = temporary && file.is_some_and(|file| is_left(file, leaf));
-            Detail::Segment(Segment { leftover, ..Segment::default() })
+            let leftover = temporary && file.as_ref().is_some_and(|file| is_left(file, leaf));
+            let filling = temporary && file.is_some() && !leftover;
+            Detail::Segment(Segment { leftover, filling, ..Segment::default() })
         }
     };
     object(address, stat, detail)
@@ -254,7 +256,11 @@ fn queue_object(name: &PosixName, stat: &statx, size: Option<u64>, queue: Option
         ..Queue::default()
     });
     let address = KindAddress { kind: Kind::Mq, address: name.clone().into() };
-    Object { size, ..object(address, stat, Detail::Queue(detail)) }
+    let object = object(address, stat, Detail::Queue(detail));
+    // To read the file of a queue changes its time of change. Only a message that goes
+    // in or out changes the time of its content.
+    let times = Times { sent: object.times.modified, changed: None, modified: None, ..object.times };
+    Object { size, times, ..object }
 }
 
 /// The POSIX queue of this name, from the file system of queues if that is possible,
