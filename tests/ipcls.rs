@@ -12,6 +12,7 @@ mod held;
 mod limits;
 mod orphans;
 mod ours;
+mod used;
 mod watch;
 
 /// ipcls -J with these arguments.
@@ -48,6 +49,14 @@ fn system_v_is_what_ipcs_and_lsipc_and_proc_list() {
     }
 }
 
+/// As glibc writes it on 64 bits: the value, and the mark of what processes share.
+const SEMAPHORE_OF_7: [u8; 32] = {
+    let mut bytes = [0; 32];
+    bytes[if cfg!(target_endian = "little") { 0 } else { 7 }] = 7;
+    bytes[if cfg!(target_endian = "little") { 8 } else { 11 }] = 128;
+    bytes
+};
+
 #[test]
 fn posix_is_what_dev_shm_holds() {
     let t = Test::new();
@@ -55,7 +64,8 @@ fn posix_is_what_dev_shm_holds() {
         t.cmd("shmput").args([t.name(word)]).stdin("x").run().ok();
     }
     std::fs::write(t.shm_path("empty"), "").unwrap();
-    std::fs::write(format!("/dev/shm/sem.{}", &t.name("s")[1..]), 7u64.to_ne_bytes().repeat(4)).unwrap();
+    std::fs::write(format!("/dev/shm/sem.{}", &t.name("s")[1..]), SEMAPHORE_OF_7).unwrap();
+    std::fs::write(format!("/dev/shm/sem.{}", &t.name("no-sem")[1..]), 7u64.to_ne_bytes().repeat(4)).unwrap();
     std::fs::write(t.shm_path("ring"), b"\x89ipcring and more").unwrap();
     std::fs::write(t.shm_path("lock"), b"\x89ipclock and more").unwrap();
     // What is no object is none.
@@ -65,15 +75,19 @@ fn posix_is_what_dev_shm_holds() {
         .ok();
     let pattern = format!("{}*", &t.name("")[1..]);
     let listed = t.cmd("ipcls").args(["-A", "--kind", "shm,ring,lock,sem", "--name", &pattern]).run().text();
-    let expected = ["shm:a", "shm:b.c", "shm:d e", "shm:empty", "shm:é", "ring:ring", "lock:lock", "sem:s"];
+    let expected: [_; 9] =
+        ["shm:a", "shm:b.c", "shm:d e", "shm:empty", "shm:é", "ring:ring", "lock:lock", "sem:no-sem", "sem:s"];
     let expected =
         expected.map(|word| word.split_once(':').unwrap()).map(|(kind, word)| format!("{kind}:{}", t.name(word)));
     assert_eq!(listed.lines().collect::<Vec<_>>(), expected);
     let object = one(&t, &format!("sem:{}", t.name("s")));
     assert_eq!((object["values"][0].as_u64(), object["size"].as_u64()), (Some(7), Some(1)));
+    // What has not the form of a semaphore has no value.
+    let object = one(&t, &format!("sem:{}", t.name("no-sem")));
+    assert_eq!((&object["values"], &object["use"]), (&Value::Null, &"corrupt".into()));
     let object = one(&t, &format!("shm:{}", t.name("a")));
     assert_eq!(object["size"], 1);
-    assert_eq!(object["state"], "unheld");
+    assert_eq!(object["state"], "idle");
 }
 
 /// With and without the mount, and with another namespace's.
@@ -262,7 +276,7 @@ fn columns_and_filters() {
     assert_eq!(list(&format!("--user {me}")), 2);
     assert_eq!(list("--user 4294967294"), 0);
     assert_eq!(list("--older 0"), 2);
-    assert_eq!(list("--older 1h"), 0, "the change of a time is a use too");
+    assert_eq!(list("--older 1h"), 0, "the change of a time is a change too");
     assert_eq!(list("--older 30d"), 0);
     for pattern in [&name, &name[1..], &format!("shm:{name}"), &format!("*{}", &name[8..])] {
         assert_eq!(named(pattern, ""), 1, "{pattern}");

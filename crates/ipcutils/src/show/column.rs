@@ -240,12 +240,13 @@ fn elements(object: &Object, _: &Context) -> Value {
 
 /// How many wait: by the kernel's count, by the object's own, or as many as were found.
 fn waiting(object: &Object, verdict: &Verdict) -> Value {
-    let counted = match &object.detail {
-        Detail::Semaphores(Semaphores { waiting: Some(waiting), .. }) => Some(u64::from(*waiting)),
-        Detail::Lock(Ok(status), _) => Some((status.waiters.len() + status.sleepers.len()) as u64),
-        _ => verdict.waiting,
-    };
-    counted.map_or(Value::Unknown, Value::Number)
+    match (&object.detail, verdict.waiting) {
+        (Detail::Semaphores(Semaphores { waiting: Some(waiting), .. }), _) => Value::Number(u64::from(*waiting)),
+        (Detail::Lock(Ok(status), _), _) => Value::Number((status.waiters.len() + status.sleepers.len()) as u64),
+        (Detail::Segment(_) | Detail::Ring(..), Some(0) | None) => Value::Absent,
+        (Detail::Semaphores(_), None) => Value::Unknown,
+        (_, waiting) => Value::Found(waiting.unwrap_or(0), waiting.is_some()),
+    }
 }
 
 fn last_pid(object: &Object, _: &Context) -> Value {

@@ -21,6 +21,8 @@ pub enum Value {
     Number(u64),
     /// A number of bytes.
     Bytes(u64),
+    /// How many were found, and whether these are all.
+    Found(u64, bool),
     /// Permission bits.
     Mode(u32),
     /// A number for each element.
@@ -128,6 +130,8 @@ impl Value {
             Value::Bytes(bytes) => human::size(*bytes),
             Value::Age(age) => human::age(*age),
             // Who could not be looked at is said once, below the table.
+            Value::Found(0, false) => "-".into(),
+            Value::Found(found, _) => found.to_string(),
             Value::Holders(holders, others, _) => {
                 let unseen = if let Unseen::Some(unseen) = others { *unseen } else { 0 };
                 few(&pids(holders, |holder| holder.pid), unseen)
@@ -142,7 +146,8 @@ impl Value {
         let join = |words: Vec<String>| if words.is_empty() { "-".to_owned() } else { words.join(",") };
         match self {
             Value::Absent => "-".into(),
-            Value::Unknown => "?".into(),
+            Value::Unknown | Value::Found(0, false) => "?".into(),
+            Value::Found(found, _) => found.to_string(),
             Value::Text(text) => text.clone(),
             Value::Number(number) | Value::Bytes(number) => number.to_string(),
             Value::Mode(mode) => format!("{mode:04o}"),
@@ -168,7 +173,7 @@ impl Value {
 
     /// Whether the value stands at the right of its column.
     pub fn is_numeric(&self) -> bool {
-        matches!(self, Value::Number(_) | Value::Bytes(_) | Value::Age(_) | Value::Mode(_))
+        matches!(self, Value::Number(_) | Value::Bytes(_) | Value::Found(..) | Value::Age(_) | Value::Mode(_))
     }
 
     /// The value as one field of a line: blanks are escaped too.
@@ -195,7 +200,7 @@ impl Value {
     /// unknown last.
     pub fn compare(&self, other: &Value) -> Ordering {
         let number = |value: &Value| match value {
-            Value::Number(number) | Value::Bytes(number) => Some(u128::from(*number)),
+            Value::Number(number) | Value::Bytes(number) | Value::Found(number, _) => Some(u128::from(*number)),
             Value::Mode(mode) => Some(u128::from(*mode)),
             Value::Age(age) => Some(age.as_nanos()),
             Value::Flag(flag) => Some(u128::from(*flag)),
@@ -210,7 +215,9 @@ impl Value {
 impl Serialize for Value {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Value::Absent | Value::Unknown => serializer.serialize_none(),
+            Value::Found(found, _) if *found > 0 => serializer.serialize_u64(*found),
+            Value::Found(_, true) => serializer.serialize_u64(0),
+            Value::Absent | Value::Unknown | Value::Found(..) => serializer.serialize_none(),
             Value::Number(number) | Value::Bytes(number) => serializer.serialize_u64(*number),
             Value::Numbers(numbers) => serializer.collect_seq(numbers),
             Value::Elements(elements) => serializer.collect_seq(elements),

@@ -126,6 +126,8 @@ impl Lock {
             let lock = Self::open(address, options)?;
             if lock.wait(wait)? && lock.has_its_name()? {
                 if options.mode == LockMode::Shared {
+                    // An exclusive lock leaves its mark.
+                    lock.object.trace_use();
                     // Announced until the file is closed.
                     Announced::new(lock.object.file(), Role::Reader).keep();
                 }
@@ -254,6 +256,7 @@ impl Lock {
             dies_with_us: false,
         };
         let end = child.run(&signals).map(|(end, _)| end);
+        self.object.trace_use();
         // If nothing was run, the mark of a dead holder stays.
         let properly = end.as_ref().map_or(!died, |end| end.is_proper());
         if exclusive && properly {

@@ -24,6 +24,15 @@ pub(super) struct Handle {
     object: Object,
     constant: Constant,
     pub(super) ring: Ring<Mapped>,
+    takes_part: bool,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.takes_part {
+            self.object.trace_use();
+        }
+    }
 }
 
 /// The name behind a ring's address.
@@ -53,12 +62,15 @@ impl Handle {
         }
         let size = object.size_now().map_err(failed)?;
         let constant = read_constant(&bytes, size).map_err(unexpected)?;
+        if access == Access::Write {
+            object.trace_use();
+        }
         let map = if access == Access::Write { memory::map } else { memory::map_read_only };
         // Checked to be within isize.
         let region = map(object.file(), HEADER + constant.capacity as usize).map_err(failed)?;
         let memory = Mapped(region.guarded().map_err(failed)?);
         let ring = Ring { memory, capacity: constant.capacity, slots: COUNT };
-        Ok(Handle { entry, object, constant, ring })
+        Ok(Handle { entry, object, constant, ring, takes_part: access == Access::Write })
     }
 
     pub(super) fn label(&self) -> &str {

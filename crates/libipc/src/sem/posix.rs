@@ -117,6 +117,7 @@ impl Semaphore {
         }
         let region = match access {
             Access::Write => {
+                object.trace_use();
                 let region = sys::memory::map(object.file(), SIZE).and_then(Region::guarded);
                 Some(region.map_err(|errno| entry.errno(errno))?)
             }
@@ -178,6 +179,7 @@ impl Semaphore {
             self.update(Ordering::Relaxed, |data| Some(data.wrapping_sub(WAITER)));
             return taken;
         }
+        self.object.trace_use();
         // The name may mean a new semaphore by now: then give this one back.
         check().inspect_err(|_| drop(self.give()))
     }
@@ -231,6 +233,7 @@ impl Semaphore {
 
     /// Perform the opposite of an operation, as far as that needs no wait.
     pub(super) fn undo(&self, op: Op) {
+        self.object.trace_use();
         if op.change > 0 {
             self.try_take(0);
         } else {
