@@ -163,7 +163,7 @@ fn one_command_cleans_what_a_service_left() {
     let script = "
         perl -e '$i = shmget(0x5c01, 10, 01600) // die; shmwrite($i, q(x), 0, 1); $q = msgget(0x5c02, 01600) // die;
             msgsnd($q, pack(q(l! a*), 1, q(x)), 0) or die; $s = semget(0x5c03, 1, 01600) // die;
-            semop($s, pack(q(s3), 0, 1, 0)) or die; kill 9, $$' || :
+            semop($s, pack(q(s3), 0, 1, 0)) or die; kill 9, $$' 2>/dev/null & wait $! 2>/dev/null || :
         echo x | shmput /svc-data; semop -c 1 /svc-slots; mqsend -c --max-messages 2 --message-size 8 /svc-jobs x
         echo x | shmput /other
         ipcunlink --orphans --user $UID --older 1h --name 'svc*' --yes
@@ -247,13 +247,14 @@ fn queues_and_sets_are_orphans_when_they_are_old() {
     .run();
     for address in [format!("sem:{key}"), format!("mq:{key}")] {
         assert_eq!(at_any_age(&address), State::Idle, "{address}");
-        assert_eq!(listed(&t, "--orphans", &[&address]), [address.replace(':', ":key:")]);
+        let address = address.replace(':', ":key:");
+        assert_eq!(listed(&t, "--orphans", &[&address]), [&*address]);
     }
     let sender = t
         .cmd("perl")
         .args(["-e", &format!("msgsnd(msgget({key}, 0), pack('l! a*', 1, 'x'), 0) or die; sleep 1000")])
         .spawn();
-    wait_until("it lives and has sent", || listed(&t, "--orphans", &[&format!("mq:{key}")]).is_empty());
+    wait_until("it lives and has sent", || listed(&t, "--orphans", &[&format!("mq:key:{key}")]).is_empty());
     drop(sender);
 }
 

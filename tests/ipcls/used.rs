@@ -25,7 +25,7 @@ fn a_look_makes_nothing_young() {
         (t.name("seg"), t.name("sem"), t.name("ring"), t.name("lock"), t.queue("q"), t.key());
     t.bash(&format!(
         "echo x | shmput {seg}; echo x | shmput {key}; semop -c 1 {sem}; ringput {ring} </dev/null; shmlock {lock} -- true
-        mqsend -c {} {queue} x; mqsend -c {key} x; semop -c 1 {key}",
+        mqsend {} {queue} x; mqsend -c {key} x; semop -c 1 {key}",
         SMALL.join(" ")
     ))
     .run()

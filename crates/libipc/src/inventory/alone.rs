@@ -1,10 +1,12 @@
 //! Whether nobody has a POSIX object, in whatever namespace: the kernel's word, for
 //! which the object is opened and leased for an instant.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::holders::Backing;
 use super::object::Object;
+use super::posix;
 use crate::base::address::{Address, Kind, Name};
 use crate::base::wait::{Backoff, Deadline};
 use crate::fs::entry::{Access, Entry};
@@ -22,21 +24,28 @@ pub(super) enum Alone {
     Unknown,
 }
 
-/// Ask about an object. Those that are not files, and queues, cannot be asked about.
+/// Ask about an object. Those of System V are no files, and cannot be asked about.
 pub(super) fn ask(object: &Object) -> Alone {
-    let (Address::Name(name), Some(backing)) = (&object.address.address, object.backing) else { return Alone::Unknown };
+    let Address::Name(name) = &object.address.address else { return Alone::Unknown };
     let entry = match (object.address.kind, name) {
-        (Kind::Mq, _) => return Alone::Unknown,
+        (Kind::Mq, Name::Posix(name)) => {
+            let opened = posix::open_queue(name.as_os_str());
+            return opened.map_or(Alone::Unknown, |(queue, stat)| leased(&queue, posix::backing(&stat), object));
+        }
         (Kind::Sem, Name::Posix(name)) => Entry::semaphore(name),
         _ => Entry::new(name),
     };
-    let Ok(opened) = entry.and_then(|entry| entry.open(Access::Look)) else { return Alone::Unknown };
-    if Backing::of(&opened.stat) != backing {
+    let opened = entry.and_then(|entry| entry.open(Access::Look));
+    opened.map_or(Alone::Unknown, |opened| leased(opened.file(), Backing::of(&opened.stat), object))
+}
+
+fn leased(opened: &impl AsFd, backing: Backing, object: &Object) -> Alone {
+    if object.backing != Some(backing) {
         return Alone::Unknown;
     }
     let (deadline, mut backoff) = (Deadline::after(Some(LOOKED_AT)), Backoff::short());
     loop {
-        match Lease::take(opened.file()) {
+        match Lease::take(opened) {
             Lease::Alone(_) => return Alone::Yes,
             Lease::Shared if deadline.passed() => return Alone::No,
             Lease::Shared => backoff.sleep(&deadline),

@@ -70,8 +70,12 @@ fn address_of(leaf: &[u8]) -> Option<KindAddress> {
     Some(KindAddress { kind, address: name.into() })
 }
 
+/// What a process that holds the file has open or mapped.
+pub(super) fn backing(stat: &statx) -> Backing {
+    Backing::File(makedev(stat.stx_dev_major.into(), stat.stx_dev_minor.into()), stat.stx_ino)
+}
+
 fn object(address: KindAddress, stat: &statx, detail: Detail) -> Object {
-    let device = makedev(stat.stx_dev_major.into(), stat.stx_dev_minor.into());
     let time = |time: statx_timestamp| Some(moment(time.tv_sec));
     let times = Times {
         created: if stat.stx_mask & libc::STATX_BTIME != 0 { time(stat.stx_btime) } else { None },
@@ -90,7 +94,7 @@ fn object(address: KindAddress, stat: &statx, detail: Detail) -> Object {
         detail,
         creator: None,
         times,
-        backing: Some(Backing::File(device, stat.stx_ino)),
+        backing: Some(backing(stat)),
     }
 }
 
@@ -218,7 +222,7 @@ fn is_foreign(dir: &OwnedFd, leaf: &CStr) -> bool {
     }
 }
 
-fn open_queue(path: &OsStr) -> nix::Result<(Descriptor, statx)> {
+pub(super) fn open_queue(path: &OsStr) -> nix::Result<(Descriptor, statx)> {
     let looking = MQ_OFlag::from_bits_retain(LOOKING.bits());
     let flags = looking | MQ_OFlag::O_NONBLOCK | MQ_OFlag::O_CLOEXEC;
     let queue = Descriptor::from(mq_open(path, flags, Mode::empty(), None)?);
