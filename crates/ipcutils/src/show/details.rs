@@ -4,7 +4,7 @@ use libipc::inventory::{Detail, Hidden, Unseen, Verdict, Weight};
 
 use super::column::{Column, Context, Row};
 use super::status::{lock_lines, ring_lines};
-use super::value::{Value, process, ways};
+use super::value::{Value, call, process, ways};
 use crate::human;
 
 /// Every detail of an object, a name and a value a line.
@@ -18,7 +18,7 @@ pub fn details(row: &Row, context: &Context, hidden: &Hidden) -> String {
             (Value::Waiters(waiters), _) => {
                 for waiter in waiters {
                     let pid = u64::from(waiter.pid.unsigned_abs());
-                    line("waiter", &format!("{} ({})", process(pid), waiter.call));
+                    line("waiter", &format!("{} ({})", process(pid), call(waiter.call)));
                 }
             }
             (Value::Elements(elements), _) if row.object.is_sysv() => {

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::time::{Duration, SystemTime};
 
-use libipc::inventory::{Holder, Unseen, Waiter, program};
+use libipc::inventory::{Call, Holder, Unseen, Waiter, program};
 use serde::Serialize;
 
 use crate::human;
@@ -90,6 +90,18 @@ pub(super) fn ways(holder: &Holder, attached: bool) -> Vec<&'static str> {
         .filter(|(_, count)| *count > 0)
         .map(|(way, _)| way)
         .collect()
+}
+
+/// The call in which a process sleeps, as the manual names it.
+pub(super) fn call(call: Call) -> &'static str {
+    match call {
+        Call::Operate => "semop(2)",
+        Call::Send => "msgsnd(2)",
+        Call::Receive => "msgrcv(2)",
+        Call::TimedSend => "mq_timedsend(2)",
+        Call::TimedReceive => "mq_timedreceive(2)",
+        Call::Futex => "futex(2)",
+    }
 }
 
 #[derive(Serialize)]
@@ -231,7 +243,7 @@ impl Serialize for Value {
             Value::Waiters(waiters) => serializer.collect_seq(waiters.iter().map(|waiter| WaiterJson {
                 pid: waiter.pid,
                 command: program(waiter.pid),
-                call: waiter.call,
+                call: call(waiter.call),
             })),
             Value::Age(age) => serializer.serialize_u64(age.as_secs()),
             Value::Flag(flag) => serializer.serialize_bool(*flag),

@@ -65,7 +65,7 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["raw", "pairs", "columns", "addresses", "sort", "Kinds", "Filter", "orphans",
         "died", "idle", "pid", "watch", "why", "objects"])]
     limits: bool,
-    /// What speaks for these being left over, and what against
+    /// What speaks for and against these being left over
     #[arg(long, requires = "objects", conflicts_with_all = ["raw", "pairs", "columns", "addresses", "watch"])]
     why: bool,
     /// Every detail of these: shm:/seg, mq:key:0x2a, sem:id:7
@@ -81,22 +81,22 @@ struct Kinds {
     #[arg(long, value_name = "KIND,...", value_delimiter = ',', value_parser = args::kind)]
     kind: Vec<Kind>,
     /// Shared memory, as --kind shm
-    #[arg(short = 'm', long = "shmems")]
-    shm: bool,
+    #[arg(short = 'm', long)]
+    shmems: bool,
     /// Message queues, as --kind mq
-    #[arg(short = 'q', long = "queues")]
-    mq: bool,
+    #[arg(short = 'q', long)]
+    queues: bool,
     /// Semaphores, as --kind sem
-    #[arg(short = 's', long = "semaphores")]
-    sem: bool,
+    #[arg(short = 's', long)]
+    semaphores: bool,
     /// Only those of this interface: sysv, posix
-    #[arg(long, value_name = "API", value_parser = ["sysv", "posix"])]
+    #[arg(long, value_name = "API", value_parser = ["sysv", "posix"], hide_possible_values = true)]
     api: Option<String>,
 }
 
 impl Kinds {
     fn wanted(&self) -> Vec<Kind> {
-        let short = [(self.shm, Kind::Shm), (self.mq, Kind::Mq), (self.sem, Kind::Sem)];
+        let short = [(self.shmems, Kind::Shm), (self.queues, Kind::Mq), (self.semaphores, Kind::Sem)];
         let short = short.into_iter().filter(|(wanted, _)| *wanted).map(|(_, kind)| kind);
         let kinds: Vec<Kind> = self.kind.iter().copied().chain(short).collect();
         if kinds.is_empty() { Kind::ALL.into() } else { kinds }

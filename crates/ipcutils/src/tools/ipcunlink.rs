@@ -19,7 +19,7 @@ use crate::records::Records;
 #[command(name = "ipcunlink", version, after_help = args::AFTER_HELP)]
 #[command(mut_arg("mine", |arg| arg.requires("orphans").help("With --orphans: only your own")))]
 #[command(mut_arg("user", |arg| arg.requires("orphans").help("With --orphans: only those of this user")))]
-#[command(mut_arg("older", |arg| arg.requires("orphans").help("With --orphans: only those not used or changed for this long")))]
+#[command(mut_arg("older", |arg| arg.requires("orphans").help("With --orphans: only those not used for this long")))]
 #[command(mut_arg("name", |arg| arg.requires("orphans").help("With --orphans: only those whose name matches")))]
 pub struct Args {
     /// Print what would be removed, and remove nothing
@@ -31,7 +31,7 @@ pub struct Args {
     /// Print what ipcls --orphans lists; --yes removes it
     #[arg(long, conflicts_with_all = ["null", "objects"])]
     orphans: bool,
-    /// With --orphans: also locks and rings whose holder or writer died
+    /// With --orphans: also locks and rings of the dead
     #[arg(long, requires = "orphans")]
     died: bool,
     #[command(flatten)]

@@ -29,7 +29,7 @@ pub use lives::program;
 pub use object::{Creator, Detail, Object, Queue, Segment, Semaphores, Times};
 pub use removal::{Admit, remove};
 pub use signs::{Patience, Sign, Weight};
-pub use waits::Waiter;
+pub use waits::{Call, Waiter};
 
 use crate::base::address::{Address, Kind, KindAddress, Name};
 use crate::base::error::{Error, Result};

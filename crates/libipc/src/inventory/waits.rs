@@ -14,8 +14,25 @@ use crate::base::wait::Deadline;
 pub struct Waiter {
     /// Its number in our PID namespace.
     pub pid: i32,
-    /// The call, as the manual names it.
-    pub call: &'static str,
+    /// The call.
+    pub call: Call,
+}
+
+/// A call of the kernel in which a process can sleep on an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// It waits for a System V semaphore.
+    Operate,
+    /// It waits for room in a System V queue.
+    Send,
+    /// It waits for a message in a System V queue.
+    Receive,
+    /// It waits for room in a POSIX queue.
+    TimedSend,
+    /// It waits for a message in a POSIX queue.
+    TimedReceive,
+    /// It waits for a word in memory to change.
+    Futex,
 }
 
 /// What can be waited on.
@@ -45,14 +62,14 @@ enum Place {
     Address,
 }
 
-const CALLS: [(c_long, &str, Place); 7] = [
-    (libc::SYS_semop, "semop(2)", Place::Set),
-    (libc::SYS_semtimedop, "semop(2)", Place::Set),
-    (libc::SYS_msgsnd, "msgsnd(2)", Place::Queue),
-    (libc::SYS_msgrcv, "msgrcv(2)", Place::Queue),
-    (libc::SYS_mq_timedsend, "mq_timedsend(2)", Place::Descriptor),
-    (libc::SYS_mq_timedreceive, "mq_timedreceive(2)", Place::Descriptor),
-    (libc::SYS_futex, "futex(2)", Place::Address),
+const CALLS: [(c_long, Call, Place); 7] = [
+    (libc::SYS_semop, Call::Operate, Place::Set),
+    (libc::SYS_semtimedop, Call::Operate, Place::Set),
+    (libc::SYS_msgsnd, Call::Send, Place::Queue),
+    (libc::SYS_msgrcv, Call::Receive, Place::Queue),
+    (libc::SYS_mq_timedsend, Call::TimedSend, Place::Descriptor),
+    (libc::SYS_mq_timedreceive, Call::TimedReceive, Place::Descriptor),
+    (libc::SYS_futex, Call::Futex, Place::Address),
 ];
 
 /// The operations of futex(2) that wait, without their flags; linux/futex.h.
@@ -99,7 +116,7 @@ impl Waits {
 }
 
 /// The call in which a thread sleeps, and its first argument.
-fn sleeping(line: &str) -> Option<(&'static (c_long, &'static str, Place), u64)> {
+fn sleeping(line: &str) -> Option<(&'static (c_long, Call, Place), u64)> {
     let mut words = line.split_ascii_whitespace();
     let number: c_long = words.next()?.parse().ok()?;
     let call = CALLS.iter().find(|(call, ..)| *call == number)?;
@@ -111,9 +128,9 @@ fn sleeping(line: &str) -> Option<(&'static (c_long, &'static str, Place), u64)>
 
 fn subject_of(
     pid: i32,
-    ((_, call, place), first): (&'static (c_long, &'static str, Place), u64),
+    ((_, call, place), first): (&'static (c_long, Call, Place), u64),
     ours: &Namespace,
-) -> Option<(Subject, &'static str)> {
+) -> Option<(Subject, Call)> {
     let subject = match place {
         Place::Set if ours.has(pid) => Subject::Set(first as i32),
         Place::Queue if ours.has(pid) => Subject::Queue(first as i32),
@@ -125,7 +142,7 @@ fn subject_of(
             backing => Subject::Held(backing),
         },
     };
-    Some((subject, call))
+    Some((subject, *call))
 }
 
 #[cfg(test)]
@@ -138,9 +155,9 @@ mod tests {
         let line = |number: c_long, rest: &str| format!("{number} {rest}");
         assert_eq!(
             call(&line(libc::SYS_semtimedop, "0xc8007 0x1 0x1 0x0 0x0 0x0 0x7f 0x7f")),
-            Some(("semop(2)", 0xc8007))
+            Some((Call::Operate, 0xc8007))
         );
-        assert_eq!(call(&line(libc::SYS_futex, "0x7f00 0x80 0x0 0x0 0x0 0x0 0x7f 0x7f")), Some(("futex(2)", 0x7f00)));
+        assert_eq!(call(&line(libc::SYS_futex, "0x7f00 0x80 0x0 0x0 0x0 0x0 0x7f 0x7f")), Some((Call::Futex, 0x7f00)));
         // It wakes, and does not wait.
         assert_eq!(call(&line(libc::SYS_futex, "0x7f00 0x81 0x0 0x0 0x0 0x0 0x7f 0x7f")), None);
         for none in ["", "running", "-1 0x7f 0x7f", &line(libc::SYS_read, "0x0 0x1"), &line(libc::SYS_semop, "")] {
