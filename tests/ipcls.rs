@@ -303,3 +303,44 @@ fn m1_m2_output_that_cannot_be_written() {
     let script = format!("set +o pipefail; ({ipcls} -J --watch=.01; echo $? >status) | head -n 2 | wc -l; cat status");
     assert_eq!(t.bash(&script).run().text(), "2\n141");
 }
+
+#[test]
+fn sorted_by_a_column_and_chosen_as_ipcs_does() {
+    let t = Test::new();
+    for (word, size) in [("a", 20), ("b", 300), ("c", 1)] {
+        t.cmd("shmput").args([t.name(word)]).stdin(vec![b'x'; size]).run().ok();
+    }
+    let key = t.key();
+    t.bash(&format!("echo x | shmput {key}; semop -c 1 {key}; semop -c 1 {}", t.name("s"))).run().ok();
+    let words = |args: &[&str]| {
+        let pattern = format!("*{}*", &t.name("")[1..]);
+        let text = t.cmd("ipcls").args(["-A", "--name", &pattern]).args(args).run().text();
+        text.replace(&t.name(""), "").replace('\n', " ")
+    };
+    assert_eq!(words(&["--sort", "size", "-m"]), "shm:c shm:a shm:b");
+    assert_eq!(words(&["--sort=-size", "--kind", "shm"]), "shm:b shm:a shm:c");
+    assert_eq!(words(&["-m", "-s", "--sort", "address"]), "sem:s shm:a shm:b shm:c");
+    assert_eq!((words(&["-q"]), words(&["--api", "sysv"])), (String::new(), String::new()));
+    let of_key = |args: &[&str]| t.cmd("ipcls").args(["-A", "--name", &format!("*{key}")]).args(args).run().text();
+    assert_eq!(of_key(&["--api", "sysv", "-s"]), format!("sem:key:{key}"));
+    assert_eq!(of_key(&["--api", "posix"]), "");
+    t.cmd("ipcls").args(["--sort", "sise"]).run().says(2, "is no column");
+    t.cmd("ipcls").args(["--api", "bsd"]).run().fails(2);
+}
+
+/// What eval of a shell reads is what JSON says, and no name runs anything.
+#[test]
+fn m10_pairs_for_eval() {
+    let t = Test::new();
+    let evil = format!("{}$(touch hacked)`touch hacked`\"; touch hacked; \\", t.name("e"));
+    t.cmd("shmput").args([&evil]).stdin("four").run().ok();
+    let script = "eval \"$(ipcls -P --kind shm --name \"$GLOB\")\"; echo $SIZE $MODE $STATE $USE; printf '%s\\n' \"$ADDRESS\"; ls";
+    let text = t.bash(script).env("GLOB", format!("{}*", &t.name("e")[1..])).run().text();
+    let (first, address) = text.split_once('\n').unwrap();
+    assert_eq!(first, "4 0600 idle");
+    let expected = format!(
+        "shm:{}",
+        evil.replace('\\', "\\x5c").replace('$', "\\x24").replace('`', "\\x60").replace('"', "\\x22")
+    );
+    assert_eq!(address, expected);
+}

@@ -209,3 +209,30 @@ fn a8_what_somebody_waits_for_is_refused() {
         t.cmd("ipcunlink").args(["--force", address]).run().ok();
     }
 }
+
+/// The objects of a container, with its own process numbers, and without a foreign tool.
+#[test]
+fn objects_of_the_namespaces_of_a_process() {
+    let Some(t) = Test::with(&["perl"]) else { return };
+    let script = "
+        unshare --ipc --mount --pid --fork --mount-proc bash -c '
+            mount -t tmpfs -o mode=1777 tmpfs /dev/shm
+            echo x | shmput /inside; semop -c 0 key:0x2a; semop key:0x2a -1 & exec 5</dev/shm/inside; touch ready; wait' 2>/dev/null &
+        until [ -e ready ]; do sleep .01; done
+        inside=$(cat /proc/$!/task/$!/children)
+        ipcls -A; echo --
+        ipcls --namespace $inside -A
+        until ipcls --namespace $inside -r --no-headings -o waiting sem:key:0x2a | grep -q 1; do sleep .01; done
+        ipcls --namespace $inside -r --no-headings -o holders shm:/inside | tr , '\\n' | grep -x 1
+        ipcunlink --namespace $inside shm:/inside 2>&1 || echo $?
+        ipcunlink --namespace $inside --force shm:/inside; ipcunlink --namespace $inside sem:key:0x2b 2>&1 || echo $?
+        ipcls --namespace $inside -A; kill -9 $inside; ipcls --namespace 2147483647 2>&1 || echo $?";
+    let Some(run) = t.unshared("--ipc --mount", script) else { return };
+    let text = run.run().text();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[..4], ["--", "shm:/inside", "sem:key:0x0000002a", "1"], "{text}");
+    assert!(lines[4].starts_with("ipcunlink: shm:/inside: is held by 1 (bash)"), "{text}");
+    let rest = ["1", "ipcunlink: sem:key:0x0000002b: does not exist", "3", "sem:key:0x0000002a"];
+    assert_eq!(lines[5..9], rest, "{text}");
+    assert_eq!(lines[9..], ["ipcls: process 2147483647: does not exist", "3"], "{text}");
+}

@@ -10,6 +10,7 @@
 //! | `status` | rings and locks: one form for all tools |
 //! | `table` | aligned cells, and colours |
 //! | `limits` | the kernel's limits |
+//! | `space` | what fills /dev/shm |
 //! | `screen` | `ipcls --watch` on a terminal |
 
 mod column;
@@ -17,6 +18,7 @@ mod details;
 pub mod limits;
 pub mod listing;
 pub mod screen;
+pub mod space;
 pub mod status;
 mod table;
 mod value;

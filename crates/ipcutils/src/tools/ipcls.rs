@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use libipc::fs::copy::OUTPUT;
-use libipc::inventory::{State, limits};
+use libipc::inventory::{State, limits, space};
 use libipc::{Error, ErrorKind, Hint, Kind, KindAddress};
 
 use crate::app::{self, Io, Outcome, Tool};
@@ -57,6 +57,9 @@ pub struct Args {
     /// Only those that this process holds or waits for
     #[arg(long, value_name = "PID", value_parser = args::number::<i32>(1..=i32::MAX as u64))]
     pid: Option<i32>,
+    /// In the namespaces of this process, as root
+    #[arg(long, value_name = "PID", value_parser = args::number::<i32>(1..=i32::MAX as u64))]
+    namespace: Option<i32>,
     /// Refresh every SECONDS [default: 1]
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "1",
         value_parser = args::positive_duration, conflicts_with_all = ["raw", "pairs", "addresses"])]
@@ -65,6 +68,10 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["raw", "pairs", "columns", "addresses", "sort", "Kinds", "Filter", "orphans",
         "died", "idle", "pid", "watch", "why", "objects"])]
     limits: bool,
+    /// What fills /dev/shm, folders and removed files too
+    #[arg(long, conflicts_with_all = ["raw", "pairs", "columns", "addresses", "sort", "Kinds", "Filter", "orphans",
+        "died", "idle", "pid", "watch", "limits", "why", "objects"])]
+    space: bool,
     /// What speaks for and against these being left over
     #[arg(long, requires = "objects", conflicts_with_all = ["raw", "pairs", "columns", "addresses", "watch"])]
     why: bool,
@@ -81,13 +88,13 @@ struct Kinds {
     #[arg(long, value_name = "KIND,...", value_delimiter = ',', value_parser = args::kind)]
     kind: Vec<Kind>,
     /// Shared memory, as --kind shm
-    #[arg(short = 'm', long)]
+    #[arg(short = 'm', long, hide = true)]
     shmems: bool,
     /// Message queues, as --kind mq
-    #[arg(short = 'q', long)]
+    #[arg(short = 'q', long, hide = true)]
     queues: bool,
     /// Semaphores, as --kind sem
-    #[arg(short = 's', long)]
+    #[arg(short = 's', long, hide = true)]
     semaphores: bool,
     /// Only those of this interface: sysv, posix
     #[arg(long, value_name = "API", value_parser = ["sysv", "posix"], hide_possible_values = true)]
@@ -104,6 +111,10 @@ impl Kinds {
 }
 
 impl Tool for Args {
+    fn namespace(&self) -> Option<i32> {
+        self.namespace
+    }
+
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome> {
         let out = io.stdout()?;
         if self.limits {
@@ -113,6 +124,14 @@ impl Tool for Args {
                 false => io.write(show::limits::table(&found, !self.no_headings, Colours::of(out)).as_bytes())?,
             }
             return Ok(report(io, &failures));
+        }
+        if self.space {
+            let found = space::of_shm();
+            match self.json {
+                true => io.print_json(&show::space::json(&found))?,
+                false => io.write(show::space::table(&found, !self.no_headings, Colours::of(out)).as_bytes())?,
+            }
+            return Ok(Outcome::Done);
         }
         let context = Context::new();
         let columns = self.columns();
@@ -210,7 +229,7 @@ impl Args {
     fn columns(&self) -> Vec<&'static Column> {
         match &self.columns {
             Some(columns) => columns.0.clone(),
-            None if self.json || self.pairs => Column::ALL.iter().collect(),
+            None if self.json => Column::ALL.iter().collect(),
             None if self.watch.is_some() => Column::named(&Column::WATCHED),
             None => Column::named(&Column::DEFAULT),
         }

@@ -39,6 +39,9 @@ pub struct Args {
     /// Remove the orphans that --older or --name chooses
     #[arg(long, requires = "orphans", conflicts_with = "dry_run")]
     yes: bool,
+    /// In the namespaces of this process, as root
+    #[arg(long, value_name = "PID", value_parser = args::number::<i32>(1..=i32::MAX as u64))]
+    namespace: Option<i32>,
     /// Addresses from standard input as well, ended by NUL
     #[arg(short = '0', long)]
     null: bool,
@@ -57,6 +60,10 @@ const GRACE: Duration = Duration::from_secs(1);
 type Target = (KindAddress, Result<(Object, Verdict)>);
 
 impl Tool for Args {
+    fn namespace(&self) -> Option<i32> {
+        self.namespace
+    }
+
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome> {
         let targets = if self.orphans { self.orphans()? } else { self.named(io)? };
         let prints = self.dry_run || self.orphans;

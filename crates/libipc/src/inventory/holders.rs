@@ -106,6 +106,11 @@ impl Holders {
         self.holders.get(&backing).map_or(&[], Vec::as_slice)
     }
 
+    /// All that is held.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Backing, &[Holder])> {
+        self.holders.iter().map(|(backing, holders)| (*backing, holders.as_slice()))
+    }
+
     /// The processes that hold any of these.
     pub(super) fn pids(&self, backings: impl Iterator<Item = Backing>) -> Vec<i32> {
         let pids: BTreeSet<i32> = backings.flat_map(|backing| self.holding(backing)).map(|holder| holder.pid).collect();

@@ -18,6 +18,7 @@ mod object;
 mod posix;
 mod removal;
 mod signs;
+pub mod space;
 mod sysv;
 pub mod users;
 mod waits;

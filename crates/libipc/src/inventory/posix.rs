@@ -29,7 +29,7 @@ use crate::sem::posix::peek;
 use crate::sys::mq::Descriptor;
 use crate::{lock, ring, sys};
 
-const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+pub(super) const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 /// Where the file system of queues is, if it is mounted: mq_overview(7).
 const MQUEUE_DIR: &str = "/dev/mqueue";
 /// Its magic number; linux/magic.h.
@@ -40,13 +40,16 @@ pub(super) fn in_shm_dir(objects: &mut Vec<Object>) {
     let Ok(dir) = open(SHM_DIR, DIRECTORY, Mode::empty()) else { return };
     for_each_name(&dir, |leaf| {
         let Some(stat) = stat_regular(&dir, leaf) else { return };
-        if let Some(address) = address_of(leaf.to_bytes()) {
-            objects.push(shm_object(&dir, leaf, address, &stat));
-        }
+        objects.extend(object_at(&dir, leaf, &stat));
     });
 }
 
-fn for_each_name(dir: &OwnedFd, mut each: impl FnMut(&CStr)) {
+/// The object of a name in /dev/shm, whose status this is.
+pub(super) fn object_at(dir: &OwnedFd, leaf: &CStr, stat: &statx) -> Option<Object> {
+    address_of(leaf.to_bytes()).map(|address| shm_object(dir, leaf, address, stat))
+}
+
+pub(super) fn for_each_name(dir: &OwnedFd, mut each: impl FnMut(&CStr)) {
     let Ok(listing) = Dir::openat(dir.as_fd(), ".", DIRECTORY, Mode::empty()) else { return };
     for entry in listing.into_iter().flatten() {
         each(entry.file_name());
