@@ -23,7 +23,7 @@ _ipcls() {
 
     case "${cmd}" in
         ipcls)
-            opts="-J -r -P -o -A -0 -m -q -s -h -V --json --raw --pairs --output --no-headings --addresses --null --sort --kind --shmems --queues --semaphores --api --mine --user --older --name --orphans --died --idle --pid --watch --limits --why --help --version"
+            opts="-J -r -P -o -A -0 -m -q -s -h -V --json --raw --pairs --output --no-headings --addresses --null --sort --kind --shmems --queues --semaphores --api --mine --user --older --name --orphans --died --idle --pid --namespace --watch --limits --space --why --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -86,6 +86,13 @@ _ipcls() {
                     return 0
                     ;;
                 --pid)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --namespace)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

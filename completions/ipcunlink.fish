@@ -1,3 +1,4 @@
+complete -c ipcunlink -l namespace -d 'In the namespaces of this process, as root' -r -f
 complete -c ipcunlink -l user -d 'With --orphans: only those of this user' -r -f
 complete -c ipcunlink -l older -d 'With --orphans: only those not used for this long' -r -f
 complete -c ipcunlink -l name -d 'With --orphans: only those whose name matches' -r -f

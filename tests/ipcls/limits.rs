@@ -127,12 +127,13 @@ fn a4_what_fills_dev_shm_is_accounted_for() {
         mkdir -p /dev/shm/folder/deep; head -c 3M /dev/zero >/dev/shm/folder/deep/big
         exec 5>/dev/shm/gone; head -c 2M /dev/zero >&5; rm /dev/shm/gone
         head -c 1M /dev/zero >/dev/shm/map; python3 -c \"$MAP\" /dev/shm/map >mapped & mapper=$!
+        trap 'kill $mapper' EXIT
         until [ -s mapped ]; do sleep .01; done; rm /dev/shm/map
         head -c 512K /dev/zero | shmput /seg
-        ipcls --space --no-headings | sed \"s/ $mapper / MAPPER /; s/ $$ .*removed/ SHELL removed/; s/  */ /g\"
+        ipcls --space --no-headings | sed \"s/ $mapper / MAPPER /; s/  */ /g\"
         ipcls --space -J | grep -o '\"unknown\":[0-9]*'
         ipcls --space -J | grep -c '\"name\":\"/dev/shm/folder\",\"size\":3145728,\"holders\":\\[\\]'
-        head -c 16M /dev/zero | shmput /more 2>&1 | grep -o 'ipcls --space'; kill $mapper";
+        (head -c 16M /dev/zero | shmput /more 2>&1 || :) | grep -o 'ipcls --space'";
     let Some(run) = t.unshared("--mount", script) else { return };
     let text = run.env("MAP", crate::util::holders::MAP).run().text();
     let (parts, rest) = text.split_once("\n\"").unwrap();

@@ -92,11 +92,13 @@ pub fn words(hint: &Hint, tool: &str) -> String {
             flag("ringput", "--resume"),
             flag("ringput", "--restart")
         ),
-        Hint::ReaderAway(name) => {
+        Hint::ReaderAway(name, address) => {
             let name = printable(name);
-            format!("ringcat --as {name} reads on, ringcat --forget {name} gives it up")
+            format!("ringcat --as {name} {address} reads on, ringcat --forget {name} {address} gives it up")
         }
-        Hint::ReadersFull => "ringcat --status lists them, ringcat --forget NAME gives one up that is away".into(),
+        Hint::ReadersFull(address) => {
+            format!("ringcat --status {address} lists them, ringcat --forget NAME {address} gives one up that is away")
+        }
         Hint::Advice(words) => words.clone(),
     }
 }

@@ -73,6 +73,10 @@ impl Handle {
         Ok(Handle { entry, object, constant, ring, takes_part: access == Access::Write })
     }
 
+    pub(super) fn address(&self) -> Address {
+        self.entry.address()
+    }
+
     pub(super) fn label(&self) -> &str {
         self.entry.label()
     }

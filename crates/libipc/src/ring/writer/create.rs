@@ -94,7 +94,7 @@ pub(super) fn slowest_reader(handle: &Handle, head: u64) -> (&'static str, Optio
     match handle.is_held(lock::reader(slot)) {
         Ok(false) if named => {
             let name = std::ffi::OsString::from_vec(Slots(handle).name(slot));
-            (", and a reader is away", Some(Hint::ReaderAway(name)))
+            (", and a reader is away", Some(Hint::ReaderAway(name, handle.address())))
         }
         _ => (", and a reader is slow", None),
     }
