@@ -118,8 +118,8 @@ fn objects_in_the_way_are_treated_as_the_message_says() {
         ),
         // A named reader that is away keeps the writer waiting.
         case(
-            "ringput -l -s 4K --readers 1 /r <<<x & ringcat -l --wait --count 1 --as me /r >/dev/null; wait",
-            "head -c 9000 /dev/zero | ringput --restart -w .1 /r",
+            "printf 'x\\ny\\n' | ringput -l -s 4K --readers 1 /r & ringcat -l --wait --count 1 --as me /r >/dev/null; wait",
+            "ringput -w .1 /r <<<z",
             "ringcat --forget me /r",
         ),
     ]);

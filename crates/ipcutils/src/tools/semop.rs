@@ -13,6 +13,7 @@ use libipc::{Address, Error, ErrorKind, Hint, Kind, Result};
 use crate::app::{Io, Outcome, Tool};
 use crate::args::{self, Waiting};
 use crate::show::status::Addressed;
+use crate::undo::{or_discard, wait_or_discard};
 
 /// Take and give semaphores; with a command, hold them while it runs
 #[derive(clap::Parser, Debug)]
@@ -88,15 +89,13 @@ impl Tool for Args {
         }
         let create = self.create()?;
         let ops = Ops::new(&self.address, self.op.clone(), create.as_ref())?;
-        let semaphores = self.open(io, create, &mut wait)?;
-        if !self.command.is_empty() {
-            semaphores.operate_with_undo(&ops, &mut wait)?;
-            return Err(command::exec(&self.command).into());
-        }
-        if !self.op.is_empty() {
-            semaphores.operate(&ops, &mut wait)?;
-        }
-        Ok(Outcome::Done)
+        let mut semaphores = self.open(io, create, &mut wait)?;
+        wait_or_discard(&mut semaphores, &self.address, |semaphores| match (&self.op[..], &self.command[..]) {
+            ([], _) => Ok(()),
+            (_, []) => semaphores.operate(&ops, &mut wait),
+            _ => semaphores.operate_with_undo(&ops, &mut wait),
+        })?;
+        if self.command.is_empty() { Ok(Outcome::Done) } else { Err(command::exec(&self.command).into()) }
     }
 }
 
@@ -124,7 +123,7 @@ impl Args {
         let signals = if self.address.form() == Form::Private { Some(Deferred::new()?) } else { None };
         let semaphores = Semaphores::open(&self.address, &OpenOptions { create }, wait)?;
         if let (Some(signals), Some(id)) = (signals, semaphores.id()) {
-            io.announce(id, &signals).inspect_err(|_| semaphores.discard())?;
+            or_discard(&semaphores, io.announce(id, &signals))?;
         }
         Ok(semaphores)
     }

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{FileStat, Mode as Bits, SFlag, fstat, fstatat, futimens};
@@ -49,6 +50,13 @@ pub(crate) enum Access {
     Inspect,
     /// Reading and writing.
     Write,
+}
+
+/// The names in a directory, without `.` and `..`. An error in between ends them.
+pub(crate) fn names(dir: &Path) -> nix::Result<impl Iterator<Item = OsString>> {
+    let listing = Dir::open(dir, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Bits::empty())?;
+    let name = |entry: nix::dir::Entry| OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
+    Ok(listing.into_iter().map_while(nix::Result::ok).map(name).filter(|name| name != "." && name != ".."))
 }
 
 /// A name in an open directory.
@@ -193,8 +201,8 @@ impl Entry {
             match stat.st_nlink {
                 // Removed or replaced between the two calls: look again.
                 0 => continue,
-                1 => return Ok(Object::with(File::from(fd), stat)),
-                _ if access == Access::Look => return Ok(Object::with(File::from(fd), stat)),
+                1 => return Ok(Object::new(File::from(fd), stat)),
+                _ if access == Access::Look => return Ok(Object::new(File::from(fd), stat)),
                 // A second name may be a temporary one of a dead maker.
                 _ if sweep(&self.dir) => continue,
                 _ => {
@@ -253,10 +261,11 @@ impl Object {
     /// The object of an open file.
     pub(crate) fn of(file: File) -> nix::Result<Self> {
         let stat = fstat(&file)?;
-        Ok(Object::with(file, stat))
+        Ok(Object::new(file, stat))
     }
 
-    fn with(file: File, stat: FileStat) -> Self {
+    /// The object of an open file of which this is known.
+    pub(super) fn new(file: File, stat: FileStat) -> Self {
         Object { file, traced: AtomicI64::new(stat.st_ctime), stat }
     }
 

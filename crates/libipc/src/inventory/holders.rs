@@ -1,11 +1,12 @@
 //! Who has an object open, mapped or attached: one pass over /proc for any number of
 //! objects.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -14,13 +15,14 @@ use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{FileStat, Mode, fstat, major, makedev, minor};
 
+use super::turns::Turns;
 use crate::base::error::errno_of;
 use crate::base::wait::Deadline;
-use crate::fs::entry::LOOKING;
+use crate::fs::entry::{LOOKING, names};
 use crate::sys;
 
 /// What a process can hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Backing {
     /// A file, by device and inode.
     File(u64, u64),
@@ -76,25 +78,27 @@ impl Hidden {
 /// Who holds what.
 #[derive(Debug, Default)]
 pub(super) struct Holders {
-    holders: HashMap<Backing, Vec<Holder>>,
+    holders: BTreeMap<Backing, Vec<Holder>>,
     pub(super) hidden: Hidden,
 }
 
 /// The inode of /proc/PID/ns/pid in the first namespace; linux/proc_ns.h.
 const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
+/// Bytes of the longest list of mappings that is read.
+const LONGEST_MAP: u64 = 16 << 20;
+
 impl Holders {
     /// Look through these processes for files of these devices and, if asked for,
-    /// System V segments, until the deadline.
-    pub(super) fn of(pids: &[i32], devices: &[u64], segments: bool, deadline: &Deadline) -> Self {
+    /// System V segments.
+    pub(super) fn of(pids: &[i32], devices: &[u64], segments: bool, turns: &mut Turns) -> Self {
         let mut all =
             Holders { hidden: Hidden { elsewhere: some_are_hidden(), ..Hidden::default() }, ..Holders::default() };
         let segments = if segments { Segments::new() } else { Segments::default() };
         let mut buffer = Vec::new();
         for &pid in pids {
-            let looked =
-                if deadline.passed() { Err(Errno::EACCES) } else { all.look_at(pid, devices, &segments, &mut buffer) };
-            if matches!(looked, Err(Errno::EACCES | Errno::EPERM)) {
+            let looked = turns.take(pid, |end| all.look_at(pid, devices, &segments, &mut buffer, end));
+            if matches!(looked, Err(Errno::EACCES | Errno::EPERM | Errno::ETIME | Errno::EFBIG)) {
                 all.hidden.pids.push(pid);
             }
         }
@@ -118,7 +122,7 @@ impl Holders {
     }
 
     /// These could not be looked at either.
-    pub(super) fn hide(&mut self, pids: &HashSet<i32>) {
+    pub(super) fn hide(&mut self, pids: &BTreeSet<i32>) {
         self.hidden.pids.extend(pids);
         self.hidden.pids.sort_unstable();
         self.hidden.pids.dedup();
@@ -133,10 +137,21 @@ impl Holders {
         &mut holders[last]
     }
 
-    fn look_at(&mut self, pid: i32, devices: &[u64], segments: &Segments, buffer: &mut Vec<u8>) -> nix::Result<()> {
+    fn look_at(
+        &mut self,
+        pid: i32,
+        devices: &[u64],
+        segments: &Segments,
+        buffer: &mut Vec<u8>,
+        end: &Deadline,
+    ) -> nix::Result<()> {
         buffer.clear();
-        let maps = File::open(format!("/proc/{pid}/maps")).and_then(|mut maps| maps.read_to_end(buffer));
-        maps.map_err(|error| errno_of(&error))?;
+        let maps = File::open(format!("/proc/{pid}/maps"));
+        let read =
+            maps.and_then(|maps| maps.take(LONGEST_MAP).read_to_end(buffer)).map_err(|error| errno_of(&error))?;
+        if read as u64 == LONGEST_MAP {
+            return Err(Errno::EFBIG);
+        }
         let mut in_our_namespace = None;
         for line in buffer.split(|&byte| byte == b'\n') {
             let Some((device, inode, path)) = mapping(line) else { continue };
@@ -155,15 +170,18 @@ impl Holders {
             };
             self.found(backing, pid).mapped += 1;
         }
-        if devices.is_empty() { Ok(()) } else { self.look_at_descriptors(pid, devices) }
+        if devices.is_empty() { Ok(()) } else { self.look_at_descriptors(pid, devices, end) }
     }
 
-    fn look_at_descriptors(&mut self, pid: i32, devices: &[u64]) -> nix::Result<()> {
+    fn look_at_descriptors(&mut self, pid: i32, devices: &[u64], end: &Deadline) -> nix::Result<()> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut dir = Dir::open(format!("/proc/{pid}/fd").as_str(), flags, Mode::empty())?;
         let (mut found, mut asked) = (Vec::new(), Vec::new());
         let root = open(format!("/proc/{pid}/fd").as_str(), flags | OFlag::O_PATH, Mode::empty())?;
-        for entry in dir.iter().flatten() {
+        for entry in dir.iter().map_while(nix::Result::ok) {
+            if end.passed() {
+                return Err(Errno::ETIME);
+            }
             let name = entry.file_name();
             if name.to_bytes().first().is_none_or(|byte| !byte.is_ascii_digit()) {
                 continue;
@@ -191,8 +209,7 @@ impl Holders {
 /// Every process but this one; None if /proc cannot be listed.
 pub(super) fn all_pids() -> Option<Vec<i32>> {
     let own = std::process::id().cast_signed();
-    let processes = std::fs::read_dir("/proc").ok()?;
-    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let pids = names(Path::new("/proc")).ok()?.filter_map(|name| name.to_str()?.parse().ok());
     Some(pids.filter(|&pid| pid != own).collect())
 }
 
@@ -248,7 +265,7 @@ fn only_asks(pid: i32, descriptor: &CStr) -> bool {
 /// Whether processes may exist that /proc does not show.
 fn some_are_hidden() -> bool {
     let first = std::fs::metadata("/proc/self/ns/pid").map(|meta| std::os::unix::fs::MetadataExt::ino(&meta));
-    first.ok() != Some(FIRST_PID_NAMESPACE) || !std::path::Path::new("/proc/1").exists()
+    first.ok() != Some(FIRST_PID_NAMESPACE) || !Path::new("/proc/1").exists()
 }
 
 /// Our IPC namespace, in which our identifiers mean something.

@@ -7,6 +7,7 @@ use super::holders::{Backing, Hidden, Holder, Holders, Unseen, all_pids};
 use super::lives::Lives;
 use super::object::{Detail, Object, Segment};
 use super::signs::{Patience, Sign, Signs, are_of_an_orphan};
+use super::turns::Turns;
 use super::waits::{Subject, Waiter, Waits};
 use crate::base::address::Kind;
 use crate::base::wait::Deadline;
@@ -63,8 +64,6 @@ impl State {
     }
 }
 
-/// How long to look at processes, however much they have.
-const LOOKING: Duration = Duration::from_secs(10);
 /// How long to ask the kernel for numbers of semaphores.
 const COUNTING: Duration = Duration::from_secs(2);
 
@@ -87,18 +86,18 @@ pub fn judge(objects: &[Object], patience: &Patience) -> (Vec<Verdict>, Hidden) 
     let sets = objects.iter().zip(&counts).any(|(object, count)| is_set(object) && *count != Some(0));
     let mut seen = Seen::default();
     if !devices.is_empty() || segments || queues || sets {
-        let deadline = Deadline::after(Some(LOOKING));
+        let mut turns = Turns::new();
         let Some(pids) = all_pids() else {
             seen.holders.hidden.elsewhere = true;
             return (seen.verdicts(objects, &counts, patience), seen.holders.hidden);
         };
         if !devices.is_empty() || segments {
-            seen.holders = Holders::of(&pids, &devices, segments, &deadline);
+            seen.holders = Holders::of(&pids, &devices, segments, &mut turns);
         }
         seen.waits = if queues || sets {
-            Waits::of(&pids, &deadline)
+            Waits::of(&pids, &mut turns)
         } else {
-            Waits::of(&seen.holders.pids(objects.iter().filter_map(|object| object.backing)), &deadline)
+            Waits::of(&seen.holders.pids(objects.iter().filter_map(|object| object.backing)), &mut turns)
         };
         seen.holders.hide(&seen.waits.unread);
     }

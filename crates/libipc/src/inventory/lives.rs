@@ -1,6 +1,6 @@
 //! What is known of processes by their numbers; each is looked up once.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::SystemTime;
@@ -11,8 +11,8 @@ use crate::process::life::{self, Life};
 /// Lives and program names, by process number.
 #[derive(Debug, Default)]
 pub(super) struct Lives {
-    lives: HashMap<i32, Life>,
-    programs: HashMap<i32, Option<String>>,
+    lives: BTreeMap<i32, Life>,
+    programs: BTreeMap<i32, Option<String>>,
 }
 
 impl Lives {

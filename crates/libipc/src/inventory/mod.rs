@@ -20,6 +20,7 @@ mod removal;
 mod signs;
 pub mod space;
 mod sysv;
+mod turns;
 pub mod users;
 mod waits;
 

@@ -1,7 +1,7 @@
 //! What fills /dev/shm: objects, other names, and files that have lost their name but
 //! are still open or mapped.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -17,9 +17,10 @@ use nix::sys::statvfs::statvfs;
 
 use super::holders::{Backing, Hidden, Holder, Holders, all_pids};
 use super::posix;
+use super::turns::Turns;
 use crate::base::address::KindAddress;
 use crate::base::wait::Deadline;
-use crate::fs::entry::SHM_DIR;
+use crate::fs::entry::{SHM_DIR, names};
 use crate::sys;
 
 /// What takes room.
@@ -81,11 +82,11 @@ pub fn of_shm() -> Space {
     }
     let Ok(dir) = nix::fcntl::open(SHM_DIR, posix::DIRECTORY, Mode::empty()) else { return space };
     let deadline = Deadline::after(Some(LOOKING));
-    let mut known = Known { seen: HashSet::new(), deadline, device: None };
+    let mut known = Known { seen: BTreeSet::new(), deadline, device: None };
     known.device = stat(&dir, c".").map(|stat| device(&stat));
     posix::for_each_name(&dir, |leaf| space.parts.extend(known.part(&dir, leaf)));
     let (Some(device), Some(pids)) = (known.device, all_pids()) else { return space };
-    let holders = Holders::of(&pids, &[device], false, &known.deadline);
+    let holders = Holders::of(&pids, &[device], false, &mut Turns::new());
     for part in &mut space.parts {
         part.holders = part.backing.map_or(Vec::new(), |backing| holders.holding(backing).to_vec());
     }
@@ -97,7 +98,7 @@ pub fn of_shm() -> Space {
 
 /// The files that were counted.
 struct Known {
-    seen: HashSet<u64>,
+    seen: BTreeSet<u64>,
     deadline: Deadline,
     device: Option<u64>,
 }
@@ -112,7 +113,7 @@ impl Known {
         match u32::from(stat.stx_mode) & libc::S_IFMT {
             libc::S_IFREG => {
                 self.seen.insert(stat.stx_ino);
-                let address = posix::object_at(dir, leaf, &stat)?.address;
+                let address = posix::object_at(dir, leaf, &stat, true)?.address;
                 let backing = Some(posix::backing(&stat));
                 Some(Part {
                     what: What::Object(address),
@@ -135,7 +136,7 @@ impl Known {
         let dir = openat(parent.as_fd(), leaf, flags, Mode::empty()).ok()?;
         let mut bytes = Some(0);
         let listing = Dir::openat(dir.as_fd(), ".", posix::DIRECTORY, Mode::empty()).ok()?;
-        for entry in listing.into_iter().flatten() {
+        for entry in listing.into_iter().map_while(nix::Result::ok) {
             let leaf = CString::from(entry.file_name());
             if leaf.as_c_str() == c"." || leaf.as_c_str() == c".." {
                 continue;
@@ -171,13 +172,13 @@ impl Known {
 /// The last name of a removed file that a process has, and its bytes.
 fn removed_of(pid: i32, device: u64, inode: u64) -> Option<(OsString, Option<u64>)> {
     ["fd", "map_files"].into_iter().find_map(|place| {
-        let entries = std::fs::read_dir(format!("/proc/{pid}/{place}")).ok()?;
-        entries.flatten().find_map(|entry| {
-            let meta = std::fs::metadata(entry.path()).ok()?;
+        let dir = PathBuf::from(format!("/proc/{pid}/{place}"));
+        names(&dir).ok()?.map(|name| dir.join(name)).find_map(|path| {
+            let meta = std::fs::metadata(&path).ok()?;
             if (meta.dev(), meta.ino()) != (device, inode) || meta.nlink() > 0 {
                 return None;
             }
-            Some((last_name(&std::fs::read_link(entry.path()).ok()?), Some(meta.blocks() * 512)))
+            Some((last_name(&std::fs::read_link(&path).ok()?), Some(meta.blocks() * 512)))
         })
     })
 }

@@ -1,13 +1,17 @@
 //! Who sleeps in the kernel on an object: /proc/PID/task/TID/syscall of proc_pid_syscall(5),
 //! which tells the call and its arguments.
 
-use std::collections::{HashMap, HashSet};
-use std::io::ErrorKind;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
+use nix::errno::Errno;
 use nix::libc::{self, c_long};
 
 use super::holders::{Backing, Namespace, backing_at, backing_of};
+use super::turns::Turns;
+use crate::base::error::errno_of;
 use crate::base::wait::Deadline;
+use crate::fs::entry::names;
 
 /// A process that sleeps in a system call on an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +40,7 @@ pub enum Call {
 }
 
 /// What can be waited on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Subject {
     /// A System V semaphore set of our IPC namespace.
     Set(i32),
@@ -49,9 +53,9 @@ pub(super) enum Subject {
 /// Who waits on what.
 #[derive(Debug, Default)]
 pub(super) struct Waits {
-    waiters: HashMap<Subject, Vec<Waiter>>,
+    waiters: BTreeMap<Subject, Vec<Waiter>>,
     /// Processes whose calls may not be looked at.
-    pub(super) unread: HashSet<i32>,
+    pub(super) unread: BTreeSet<i32>,
 }
 
 /// A call that waits, and where its first argument leads.
@@ -77,12 +81,13 @@ const WAITING_OPERATIONS: [u64; 4] = [0, 6, 9, 11];
 const FUTEX_OPERATION: u64 = 0x7f;
 
 impl Waits {
-    /// Look at the threads of these processes until the deadline.
-    pub(super) fn of(pids: &[i32], deadline: &Deadline) -> Self {
+    /// Look at the threads of these processes.
+    pub(super) fn of(pids: &[i32], turns: &mut Turns) -> Self {
         let mut all = Waits::default();
         let namespace = Namespace::ours();
         for &pid in pids {
-            if deadline.passed() || !all.look_at(pid, &namespace) {
+            let looked = turns.take(pid, |end| all.look_at(pid, &namespace, end));
+            if matches!(looked, Err(Errno::EACCES | Errno::EPERM | Errno::ETIME)) {
                 all.unread.insert(pid);
             }
         }
@@ -94,24 +99,27 @@ impl Waits {
         self.waiters.get(&subject).map_or(&[], Vec::as_slice)
     }
 
-    /// False if its calls may not be looked at.
-    fn look_at(&mut self, pid: i32, ours: &Namespace) -> bool {
-        let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
-        for thread in threads.flatten() {
-            match std::fs::read_to_string(thread.path().join("syscall")) {
-                Ok(line) => {
-                    if let Some((subject, call)) = sleeping(&line).and_then(|sleep| subject_of(pid, sleep, ours)) {
-                        let waiters = self.waiters.entry(subject).or_default();
-                        if waiters.last().is_none_or(|last| last.pid != pid) {
-                            waiters.push(Waiter { pid, call });
-                        }
-                    }
+    fn look_at(&mut self, pid: i32, ours: &Namespace, end: &Deadline) -> nix::Result<()> {
+        let dir = format!("/proc/{pid}/task");
+        for thread in names(Path::new(&dir))? {
+            if end.passed() {
+                return Err(Errno::ETIME);
+            }
+            let line = match std::fs::read_to_string(Path::new(&dir).join(thread).join("syscall")) {
+                Ok(line) => line,
+                Err(error) => match errno_of(&error) {
+                    errno @ (Errno::EACCES | Errno::EPERM) => return Err(errno),
+                    _ => continue,
+                },
+            };
+            if let Some((subject, call)) = sleeping(&line).and_then(|sleep| subject_of(pid, sleep, ours)) {
+                let waiters = self.waiters.entry(subject).or_default();
+                if waiters.last().is_none_or(|last| last.pid != pid) {
+                    waiters.push(Waiter { pid, call });
                 }
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => return false,
-                Err(_) => {}
             }
         }
-        true
+        Ok(())
     }
 }
 

@@ -41,10 +41,13 @@ pub(crate) fn run_within(pid: i32, work: impl FnOnce() -> u8) -> nix::Result<i32
     if refused { Err(Errno::from_raw(i32::from_ne_bytes(errno))) } else { Ok(status) }
 }
 
+/// The status of a child that has ended: waitpid(2).
 fn wait(child: Pid) -> nix::Result<i32> {
+    let mut status = 0;
     loop {
-        match process::wait(child, 0) {
-            Ok(status) => return Ok(status.unwrap_or(0)),
+        // SAFETY: `status` is valid to be written.
+        match Errno::result(unsafe { libc::waitpid(child.as_raw(), &raw mut status, 0) }) {
+            Ok(_) => return Ok(status),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }
