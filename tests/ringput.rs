@@ -384,11 +384,11 @@ fn ipcls_calls_a_ring_an_orphan_once_nobody_will_come_back() {
     assert_eq!(words(), "orphan 0% died");
     let reader = cat(&t, &["-f", "--as", "x", "--count", "5", &r]).spawn();
     wait_until("it is there", || status(&t, &r, "reader") == "live position=4 lag=0 name=x");
-    assert_eq!(words(), "held 0% died");
+    assert_eq!(words(), "in-use 0% died");
     reader.kill(Signal::SIGKILL);
     reader.output();
-    assert_eq!(words(), "unheld 0% died", "a name comes back");
+    assert_eq!(words(), "idle 0% died", "a name comes back");
     cat(&t, &["--forget", "x", &r]).run().ok();
     put(&t, &["--resume", &r], "").run().ok();
-    assert_eq!(words(), "unheld 0% ended");
+    assert_eq!(words(), "idle 0% ended");
 }

@@ -132,6 +132,8 @@ impl Lock {
             let taken = lock.wait(wait).and_then(|taken| Ok(taken && lock.has_its_name()?));
             if taken.inspect_err(|_| lock.discard())? {
                 if options.mode == LockMode::Shared {
+                    // An exclusive lock leaves its mark.
+                    lock.object.trace_use();
                     // Announced until the file is closed.
                     Announced::new(lock.object.file(), Role::Reader).keep();
                 }
@@ -265,6 +267,7 @@ impl Lock {
             self.marked(layout::mark_held(self.object.file()))?;
         }
         let end = child.run(&signals).map(|(end, _)| end);
+        self.object.trace_use();
         // If nothing was run, the mark of a dead holder stays.
         let properly = end.as_ref().map_or(!died, |end| end.is_proper());
         if exclusive && properly {

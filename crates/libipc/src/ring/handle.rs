@@ -28,6 +28,15 @@ pub(super) struct Handle {
     pub(super) ring: Ring<Mapped>,
     /// When it was last seen to have its name.
     checked: Cell<Instant>,
+    takes_part: bool,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.takes_part {
+            self.object.trace_use();
+        }
+    }
 }
 
 /// The name behind a ring's address.
@@ -57,11 +66,20 @@ impl Handle {
         }
         let size = object.size_now().map_err(failed)?;
         let constant = read_constant(&bytes, size).map_err(unexpected)?;
+        if access == Access::Write {
+            object.trace_use();
+        }
         let map = if access == Access::Write { memory::map } else { memory::map_read_only };
         // Checked to be within isize.
         let region = map(object.file(), HEADER + constant.capacity as usize).map_err(failed)?;
         let region = region.guarded().map_err(failed)?;
-        Ok(Self::mapped(entry, object, region, constant, false))
+        let mut handle = Self::mapped(entry, object, region, constant, false);
+        handle.takes_part = access == Access::Write;
+        Ok(handle)
+    }
+
+    pub(super) fn address(&self) -> Address {
+        self.entry.address()
     }
 
     /// A ring that was made just now, and its memory.
@@ -71,7 +89,7 @@ impl Handle {
 
     fn mapped(entry: Entry, object: Object, region: Region, constant: Constant, new: bool) -> Self {
         let ring = Ring { memory: Mapped(region), capacity: constant.capacity, slots: COUNT };
-        Handle { entry, object, constant, new, ring, checked: Cell::new(Instant::now()) }
+        Handle { entry, object, constant, new, ring, checked: Cell::new(Instant::now()), takes_part: true }
     }
 
     pub(super) fn entry(&self) -> &Entry {

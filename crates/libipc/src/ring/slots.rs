@@ -189,7 +189,7 @@ impl Slots<'_> {
             }
         }
         let problem = format!("has {} readers, and no slot for another", self.0.ring.slots);
-        Err(Error::new(ErrorKind::NoRoom, self.0.label(), problem).hint(Hint::ReadersFull))
+        Err(Error::new(ErrorKind::NoRoom, self.0.label(), problem).hint(Hint::ReadersFull(self.0.address())))
     }
 
     /// Write a name into a slot that is locked and free.

@@ -98,7 +98,7 @@ pub(super) fn slowest_reader(handle: &Handle, head: u64) -> (&'static str, Optio
     match handle.is_held(lock::reader(slot)) {
         Ok(false) if named => {
             let name = Slots(handle).name(slot).ok().map(std::ffi::OsString::from_vec);
-            (", and a reader is away", name.map(Hint::ReaderAway))
+            (", and a reader is away", name.map(|name| Hint::ReaderAway(name, handle.address())))
         }
         _ => (", and a reader is slow", None),
     }
