@@ -6,6 +6,7 @@
 
 mod util;
 
+mod cures;
 mod docs;
 mod ftok;
 mod fuzz;

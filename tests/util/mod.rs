@@ -242,6 +242,19 @@ impl Test {
         if nix::unistd::geteuid().is_root() { self.second_user().then_some(AS_OTHER) } else { Some("") }
     }
 
+    /// Whether the calls in which other processes sleep may be looked at; said aloud if
+    /// not. A setting of Yama permits it for one's own children alone.
+    pub fn sees_calls(&self) -> bool {
+        let mut other = self.bash("exec sleep 1000").spawn();
+        let sees = self.bash(&format!("cat /proc/{}/syscall", other.pid())).run().success();
+        other.kill(nix::sys::signal::Signal::SIGKILL);
+        other.end();
+        if !sees {
+            said("not tested: who sleeps in which call may not be seen here");
+        }
+        sees
+    }
+
     /// What this test has made and not removed: its names in /dev/shm, its
     /// queues, its System V objects, and temporary names in its directory. Those
     /// in /dev/shm are nobody's in particular; tests/alone.sh looks for them.

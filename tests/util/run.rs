@@ -216,6 +216,11 @@ impl Running {
         self.child.stdin.as_mut().unwrap().write_all(bytes).unwrap();
     }
 
+    /// The same to one that may have ended.
+    pub fn try_write(&mut self, bytes: &[u8]) {
+        let _ = self.child.stdin.as_mut().unwrap().write_all(bytes);
+    }
+
     /// Wait for its end, an input left open being closed.
     ///
     /// # Panics

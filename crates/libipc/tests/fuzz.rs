@@ -5,9 +5,10 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
+use libipc::fs::copy::Control;
 use libipc::lock::{self, Lock, LockMode};
 use libipc::mode::Mode;
-use libipc::ring::{self, OnUnfinished, ReadOptions, Reader, StartAt, WriteOptions, Writer};
+use libipc::ring::{self, Framing, OnUnfinished, Output, ReadOptions, Reader, WriteOptions, Writer};
 use libipc::sem::{Op, OpenOptions, Ops, Semaphores};
 use libipc::{Error, ErrorKind, Kind, Result};
 use proptest::prelude::*;
@@ -53,29 +54,20 @@ fn runner() -> proptest::test_runner::TestRunner {
 #[test]
 fn k14_fuzz_the_header_of_a_ring() {
     let own = Own::name(Kind::Ring);
-    let write = |on_unfinished| WriteOptions {
-        capacity: 4096,
-        mode: Mode::PRIVATE,
-        on_unfinished,
-        many: false,
-        overwrite: false,
-    };
-    let read = |name: Option<&str>| ReadOptions {
-        wait: false,
-        name: name.map(Into::into),
-        start_at: StartAt::Oldest,
-        follow: false,
-        end: None,
-        count: Some(5000),
+    let write = |on_unfinished| WriteOptions { capacity: 4096, on_unfinished, ..WriteOptions::default() };
+    let read = |name: Option<&str>| {
+        let name = name.map(Into::into);
+        ReadOptions { name, count: Some(5000), ..ReadOptions::default() }
     };
     let mut writer = Writer::open(&own.address, &write(OnUnfinished::Refuse), &mut now()).unwrap();
-    writer.append(&[7; 3000], 7, &mut now()).unwrap();
+    writer.append(&[7; 3000], Framing::End(7), &mut now()).unwrap();
     writer.end();
     let content = std::fs::read(own.path()).unwrap();
     let null = File::options().write(true).open("/dev/null").unwrap();
     let read = |name| {
         let mut reader = Reader::open(&own.address, &read(name), &mut now())?;
-        let copied = reader.copy_to(null.as_fd(), &mut now(), &mut |_| {});
+        let copied =
+            reader.copy_to(&mut Output::Descriptor(null.as_fd()), &mut now(), &mut |_| {}, &mut Control::default());
         reader.leave();
         copied
     };
@@ -89,7 +81,7 @@ fn k14_fuzz_the_header_of_a_ring() {
             fits(read(None))?;
             fits(read(Some("name")))?;
             fits(Writer::open(&own.address, &write(OnUnfinished::Resume), &mut now()).and_then(|mut writer| {
-                writer.append(b"some", b'e', &mut now())?;
+                writer.append(b"some", Framing::End(b'e'), &mut now())?;
                 writer.end();
                 Ok(())
             }))

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use libipc::fs::copy::Control;
 use libipc::fs::input::Input;
-use libipc::inventory::{self, State};
+use libipc::inventory::{self, Admit, Patience, State};
 use libipc::lock::{Lock, LockMode, OpenOptions};
 use libipc::mode::Mode;
 use libipc::shm::{self, PutOptions, ReadOptions, Segment};
@@ -42,7 +42,7 @@ impl Drop for Alarm<'_> {
 /// Refuse what somebody holds, as a careful remover does.
 fn unheld(object: &inventory::Object, verdict: &inventory::Verdict) -> Result<()> {
     match verdict.state {
-        State::Held => Err(Error::new(ErrorKind::Busy, &object.address, "is held")),
+        State::InUse => Err(Error::new(ErrorKind::Busy, &object.address, "is held")),
         _ => Ok(()),
     }
 }
@@ -57,7 +57,7 @@ fn remove_unheld(address: &KindAddress, done: &AtomicBool) -> u64 {
             continue;
         };
         found += 1;
-        match inventory::remove(&object, Some(&unheld)) {
+        match inventory::remove(&object, Some(Admit { patience: &Patience::default(), check: &unheld })) {
             Ok(()) => removed += 1,
             Err(error) => {
                 let expected = [ErrorKind::Gone, ErrorKind::Missing, ErrorKind::Busy];

@@ -14,6 +14,7 @@ pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod mq;
 pub(crate) mod msg;
+pub(crate) mod namespace;
 pub(crate) mod pattern;
 pub(crate) mod process;
 pub(crate) mod pthread;
