@@ -42,7 +42,7 @@ fn m24_without_futex() {
             s=0; semop -w .05 $N -1 2>/dev/null || s=$?; [ $s = 124 ]; ipcunlink sem:$N
             ringcat --wait $N >out & seq 20000 | ringput -w 60 --readers 1 -s 4K $N; wait $!; seq 20000 | cmp - out
             ringput --many -l -s 4K $P <<<x; s=0; ringcat -w .05 $P >out 2>/dev/null || s=$?; [ $s = 124 ]; ipcunlink ring:$N ring:$P
-            shmwait -w 60 --until '[ -e flag ]' $N & shmlock $N -- touch flag; shmwake --all $N; wait $!
+            shmwait -w 60 --until '[ -e flag ]' $N & shmlock $N -- sh -c ': >flag'; shmwake --all $N; wait $!
             s=0; shmwait -w .05 $N 2>/dev/null || s=$?; [ $s = 124 ]; rm out flag; ipcunlink lock:$N";
         let output = refused(&t, SYS_futex, errno, waits).run();
         assert_eq!(output.status, 0, "{output:?}");

@@ -163,7 +163,9 @@ impl Args {
             return Ok(());
         }
         let problem = match verdict.waiting {
-            Some(waiting) if verdict.holders.is_empty() && waiting > 0 => format!("is waited for by {}", waiters(verdict, waiting)),
+            Some(waiting) if verdict.holders.is_empty() && waiting > 0 => {
+                format!("is waited for by {}", waiters(verdict, waiting))
+            }
             _ => format!("is held by {}", holders(verdict)),
         };
         let hint = Hint::Advice("--force removes it all the same".into());
