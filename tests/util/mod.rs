@@ -283,10 +283,9 @@ impl Test {
         };
         sysvipc(kind).into_iter().filter(own).map(|row| row[1].clone()).collect()
     }
-}
 
-impl Drop for Test {
-    fn drop(&mut self) {
+    /// Remove what this test has made, but for what lies in its directory.
+    pub fn clear(&self) {
         for name in entries("/dev/shm").into_iter().filter(|name| name.contains(&self.prefix)) {
             let path = Path::new("/dev/shm").join(name);
             let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
@@ -299,6 +298,12 @@ impl Drop for Test {
                 let _ = Command::new("ipcrm").args([flag, &id]).output();
             }
         }
+    }
+}
+
+impl Drop for Test {
+    fn drop(&mut self) {
+        self.clear();
         let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
         taken.retain(|number| !self.numbers.borrow().contains(number));
     }

@@ -6,7 +6,7 @@ use libipc::inventory::{self, Detail, Filter, Patience, Pattern, State, Unseen};
 use libipc::lock::{self, Lock, LockMode};
 use libipc::mode::Mode;
 use libipc::mq::{self, Direction, Queue};
-use libipc::ring::{OnUnfinished, SMALLEST, StreamState, WriteOptions, Writer};
+use libipc::ring::{SMALLEST, StreamState, WriteOptions, Writer};
 use libipc::sem::{Create, OpenOptions, Semaphores};
 use libipc::shm::{PutOptions, ReadOptions, Segment};
 use libipc::{Address, ErrorKind, Kind, SysV};
@@ -102,13 +102,7 @@ fn semaphores_of_both_interfaces() {
 #[test]
 fn a_ring_and_a_lock_tell_their_states() {
     let own = Own::name(Kind::Ring);
-    let options = WriteOptions {
-        capacity: SMALLEST,
-        mode: Mode::PRIVATE,
-        on_unfinished: OnUnfinished::Refuse,
-        many: false,
-        overwrite: false,
-    };
+    let options = WriteOptions { capacity: SMALLEST, ..WriteOptions::default() };
     let writer = Writer::open(&own.address, &options, &mut now()).unwrap();
     let of_ring = || match inventory::find(&own.with_kind()).unwrap().detail {
         Detail::Ring(status, in_use) => (status.unwrap().writer, in_use),

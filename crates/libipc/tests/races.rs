@@ -21,11 +21,11 @@ use libipc::{Error, ErrorKind, Kind, KindAddress, Result};
 
 use crate::util::{Own, content, file, now, patient, put};
 
-/// Rounds in a usual run, or with IPCUTILS_TORTURE ten times as many for each of its
+/// Rounds in a usual run, or with IPCUTILS_TORTURE forty times as many for each of its
 /// units.
 fn rounds(short: u64) -> u64 {
     let times = std::env::var("IPCUTILS_TORTURE").ok().and_then(|times| times.parse::<u64>().ok());
-    times.map_or(short, |times| 10 * times * short)
+    times.map_or(short, |times| 40 * times * short)
 }
 
 /// Ends the others when a thread fails.

@@ -10,6 +10,7 @@ use libipc::inventory::users::Names;
 use libipc::inventory::{self, Patience, State};
 use libipc::mode::Mode;
 use libipc::mq::{Attributes, Create, Queue};
+use libipc::ring::Framing;
 use libipc::text::printable;
 use libipc::wait::Timeout;
 use libipc::{Error, ErrorKind, Hint, Result};
@@ -116,6 +117,32 @@ impl Ends {
             (true, _) => Some(b'\n'),
             (_, true) => Some(0),
             _ => None,
+        }
+    }
+}
+
+/// How the records of a stream are told apart.
+#[derive(clap::Args, Debug)]
+pub struct Framed {
+    /// Records are lines
+    #[arg(short, long, conflicts_with_all = ["null", "binary"])]
+    lines: bool,
+    /// Records end with a NUL
+    #[arg(short = '0', long, conflicts_with = "binary")]
+    null: bool,
+    /// Records have their length before them: 4 bytes
+    #[arg(short = 'B', long)]
+    binary: bool,
+}
+
+impl Framed {
+    /// The framing, for the library.
+    pub fn framing(&self) -> Framing {
+        match (self.lines, self.null, self.binary) {
+            (true, ..) => Framing::End(b'\n'),
+            (_, true, _) => Framing::End(0),
+            (.., true) => Framing::Length,
+            _ => Framing::Bytes,
         }
     }
 }

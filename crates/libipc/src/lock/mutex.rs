@@ -254,11 +254,11 @@ impl Lock {
     /// Those of [`Ready::run`](crate::process::command::Ready::run), and of
     /// [`Lock::reset`].
     pub fn run(&self, command: &[OsString], close: bool, died: bool) -> Result<End> {
+        let variables = [OwnerDied::variable(died)];
         let child = Child {
-            words: command,
-            variable: OwnerDied::variable(died),
+            variables: &variables,
             inherits: (!close).then(|| self.object.file().as_fd()),
-            dies_with_us: false,
+            ..Child::new(command)
         };
         // What it needs, before the mark that it would leave: a failure is no death.
         let (child, signals) = (child.prepare()?, Forwarded::new()?);
