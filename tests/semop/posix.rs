@@ -55,10 +55,23 @@ fn f3_f4_names() {
 fn what_a_posix_semaphore_cannot_do() {
     let t = Test::new();
     let name = new(&t, "3");
-    for ops in [&["=0"][..], &["-2"], &["+2"], &["-1", "-1"], &["1:-1"], &["-1", "+1"]] {
-        semop(&t, &[&[&*name], ops].concat()).says(2, "(use a System V set, key:N)");
-        semop(&t, &[&[&*name], ops, &["--", "true"]].concat()).says(125, "(use a System V set, key:N)");
+    for (ops, why) in [
+        (&["=0"][..], "cannot be waited for to be zero, as nobody who takes wakes a waiter"),
+        (&["-2"], "is taken one at a time, as no call takes several or none"),
+        (&["-1", "-1"], "takes one OP at a time, as no call performs several or none"),
+        (&["-1", "+1"], "takes one OP at a time"),
+        (&["1:-1"], "has one element, number 0"),
+    ] {
+        semop(&t, &[&[&*name], ops].concat()).says(2, why);
+        let refused = semop(&t, &[&[&*name], ops, &["--", "true"]].concat()).fails(125);
+        assert!(refused.contains(why) && refused.ends_with("(use a System V set, key:N)"), "{refused}");
     }
+    // What is given is given one by one, at once.
+    semop(&t, &[&name, "+2"]).ok();
+    assert_eq!(values(&t, &name), "5");
+    assert_eq!(semop(&t, &[&name, "+3", "--", "semop", "--get", &name]).text(), "8");
+    assert_eq!(values(&t, &name), "5");
+    semop(&t, &["--set", "3", &name]).ok();
     semop(&t, &["-c", "1,2", &name]).says(2, "is one value");
     semop(&t, &["--set", "1,2", &name]).says(2, "is one value");
     assert_eq!(values(&t, &name), "3");

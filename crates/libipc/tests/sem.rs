@@ -11,7 +11,7 @@ fn open(address: &Address, values: Option<&[u32]>) -> Result<Semaphores> {
 }
 
 fn ops(address: &Address, ops: &[(u16, i16)]) -> Result<Ops> {
-    let ops = ops.iter().map(|&(element, change)| Op { element, change }).collect();
+    let ops = ops.iter().map(|&(element, change)| Op { element, change, undo: false }).collect();
     Ops::new(address, ops, None)
 }
 

@@ -22,11 +22,6 @@ pub fn address(kind: Kind) -> impl TypedValueParser<Value = Address> {
     OsStringValueParser::new().try_map(move |text: OsString| kind.parse(&text))
 }
 
-/// The ADDRESS of an object whose kind depends on another option.
-pub fn any_address() -> impl TypedValueParser<Value = Address> {
-    OsStringValueParser::new().try_map(|text: OsString| Address::parse(&text))
-}
-
 /// KIND:ADDRESS.
 pub fn kind_address() -> impl TypedValueParser<Value = KindAddress> {
     OsStringValueParser::new().try_map(|text: OsString| KindAddress::parse(&text))

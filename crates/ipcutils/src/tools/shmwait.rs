@@ -1,6 +1,6 @@
 //! shmwait: wait for a condition, then run a command under its mutex.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use libipc::lock::{Condition, Lock, LockMode, OpenOptions, OwnerDied};
 use libipc::mode::Mode;
@@ -11,7 +11,7 @@ use libipc::{Address, Error, ErrorKind, Hint, Kind, Result};
 
 use crate::app::{Io, Outcome, Tool};
 use crate::args::{self, Waiting};
-use crate::owner;
+use crate::owner::{self, Waited};
 
 /// Wait for a wake-up or a condition, then run a command under the mutex
 #[derive(clap::Parser, Debug)]
@@ -22,6 +22,9 @@ pub struct Args {
     until: Option<OsString>,
     #[command(flatten)]
     waiting: Waiting,
+    /// Say how long it has waited
+    #[arg(short, long)]
+    verbose: bool,
     #[arg(value_parser = args::address(Kind::Lock), help = args::forms(Kind::Lock, &[]) + "; made if it is absent")]
     address: Address,
     /// What to run then
@@ -30,8 +33,13 @@ pub struct Args {
 }
 
 impl Tool for Args {
+    fn is_own(place: usize, _operand: &OsStr) -> bool {
+        place == 0
+    }
+
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome> {
         let mut wait = Wait::new(self.waiting.timeout()).started();
+        let waited = Waited::begin(io, &self.address, self.verbose);
         let options = |mode| OpenOptions { mode, create: Some(Mode::PRIVATE) };
         let Some(predicate) = &self.until else {
             // A process that only waits for a wake-up needs no mutex.
@@ -40,26 +48,40 @@ impl Tool for Args {
             let condition = Condition::to_sleep(&lock)?;
             condition.sleep(condition.sequence()?, &mut wait)?;
             if self.command.is_empty() {
+                waited.say();
                 return Ok(Outcome::Done);
             }
-            lock.reacquire(&mut wait)?;
+            self.reacquire(&lock, &mut wait)?;
+            waited.say();
             return self.run_command(io, &lock);
         };
-        let lock = Lock::acquire(&self.address, &options(LockMode::Exclusive), &mut wait)?;
+        let lock = Lock::acquire(&self.address, &options(LockMode::Exclusive), &mut wait);
+        let lock = lock.map_err(|error| owner::held(error, &self.address))?;
         let condition = Condition::to_sleep(&lock)?;
         while !holds(&lock, predicate)? {
             // Read before the lock is released: whoever changes the condition after
             // that changes the number too.
             let seen = condition.sequence()?;
             lock.release()?;
-            condition.sleep(seen, &mut wait)?;
-            lock.reacquire(&mut wait)?;
+            condition.sleep(seen, &mut wait).map_err(|error| match error.kind {
+                ErrorKind::Busy => Error { problem: "the condition does not hold".to_owned(), ..error },
+                ErrorKind::TimedOut => {
+                    Error { problem: "the condition did not hold in time".to_owned(), ..error }
+                }
+                _ => error,
+            })?;
+            self.reacquire(&lock, &mut wait)?;
         }
+        waited.say();
         self.run_command(io, &lock)
     }
 }
 
 impl Args {
+    fn reacquire(&self, lock: &Lock, wait: &mut Wait) -> anyhow::Result<()> {
+        lock.reacquire(wait).map_err(|error| owner::held(error, &self.address))
+    }
+
     fn run_command(&self, io: &Io<'_>, lock: &Lock) -> anyhow::Result<Outcome> {
         if self.command.is_empty() {
             return Ok(Outcome::Done);
@@ -68,7 +90,7 @@ impl Args {
         if let Some(died) = &died {
             owner::died(io, died, &self.address, false, Hint::Reset(self.address.clone()))?;
         }
-        Ok(lock.run(&self.command, false, died.is_some())?.into())
+        Ok(lock.run(&self.command, false, died.is_some(), false)?.into())
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) enum Role {
     Sleeper = 3,
     /// Has a reader's lock.
     Reader = 4,
+    /// Has the lock alone, by a descriptor of its own.
+    Descriptor = 5,
 }
 
 /// The byte that is the mutex.
@@ -53,8 +55,13 @@ pub(super) struct Announced<'f> {
 impl<'f> Announced<'f> {
     /// Announce this process.
     pub(super) fn new(file: &'f File, role: Role) -> Self {
+        Self::of(file, role, std::process::id())
+    }
+
+    /// Announce a process that has the file open, too.
+    pub(super) fn of(file: &'f File, role: Role, pid: u32) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let pid = i64::from(std::process::id()) & ((1 << (RANGE - PID)) - 1);
+        let pid = i64::from(pid) & ((1 << (RANGE - PID)) - 1);
         let seconds = now.as_secs().cast_signed() & ((1 << (PID - SECONDS)) - 1);
         let chance = i64::from(now.subsec_nanos() & ((1 << SECONDS) - 1));
         let range = Range::at((role as i64) << RANGE | pid << PID | seconds << SECONDS | chance);
@@ -77,21 +84,8 @@ impl Drop for Announced<'_> {
 /// Every participant in this role, except those of this open file.
 pub(super) fn list(file: &File, role: Role) -> nix::Result<Vec<Participant>> {
     let start = (role as i64) << RANGE;
-    let mut found = Vec::new();
-    // The kernel tells one of the locks within a range. The parts before and after it
-    // are asked next.
-    let mut ranges = vec![(start, start + (1 << RANGE))];
-    while let Some((from, to)) = ranges.pop() {
-        if from >= to || found.len() == MOST {
-            continue;
-        }
-        let all = Range { start: from, len: to - from };
-        let Some((_, bytes)) = byte_lock::conflicting(file, LockMode::Exclusive, all)? else { continue };
-        let end = if bytes.len == 0 { to } else { bytes.start.saturating_add(bytes.len) };
-        found.push(participant(bytes.start.max(from) - start));
-        ranges.extend([(end.max(from), to), (from, bytes.start)]);
-    }
-    Ok(found)
+    let found = byte_lock::others(file, Range { start, len: 1 << RANGE }, MOST)?;
+    Ok(found.iter().map(|bytes| participant(bytes.start - start)).collect())
 }
 
 fn participant(place: i64) -> Participant {

@@ -175,19 +175,20 @@ impl Mutex {
     ///
     /// - The command is killed if this process dies.
     /// - A command that is killed by a signal died inside: the mutex stays locked, and
-    ///   at the end of this thread the kernel marks it for the next owner.
+    ///   at the end of this thread the kernel marks it for the next owner. SIGINT and
+    ///   SIGTERM are no death, unless `strict`.
     /// - With `died` the command is told that the last owner died.
     /// - The process must have one thread: see [`process`](crate::process).
     ///
     /// # Errors
     /// Those of [`Child::run`].
-    pub fn run(&self, command: &[OsString], died: bool) -> Result<End> {
+    pub fn run(&self, command: &[OsString], died: bool, strict: bool) -> Result<End> {
         let signals = Forwarded::new()?;
         let variable = OwnerDied::variable(died);
         let child = Child { words: command, variable, inherits: None, dies_with_us: true };
         let end = child.run(&signals).map(|(end, _)| end);
         // If nothing was run, the mark of a dead owner stays.
-        let properly = end.as_ref().map_or(!died, |end| end.is_proper());
+        let properly = end.as_ref().map_or(!died, |end| end.is_proper() || end.is_interruption() && !died && !strict);
         if properly {
             // If the segment is gone by now, nobody can lock the mutex any more.
             let _ = self.unlock(died && end.is_ok());

@@ -10,7 +10,8 @@
 //! | the signal mask of the thread | [`signals`]; calls that put or remove an object | the value is dropped; the call returns |
 //! | the action of SIGCHLD | [`signals::Forwarded`]: [`Lock::run`](crate::lock::Lock::run), [`Mutex::run`](crate::lock::pthread::Mutex::run) | the command has ended |
 //! | a child, forked | [`shm::put`](crate::shm::put) to a System V segment | the call returns |
-//! | a process that stays, forked | [`operate_with_undo`](crate::sem::Semaphores::operate_with_undo) on a POSIX semaphore | this process has ended |
+//! | a process that stays, forked | [`operate`](crate::sem::Semaphores::operate) with [`undo`](crate::sem::Op::undo) on a POSIX semaphore | this process has ended |
+//! | a child, forked, that becomes the command, and a process that gives back for it | [`Semaphores::run`](crate::sem::Semaphores::run) on a POSIX semaphore | the command has ended |
 //! | a child that shares memory until it executes the command | [`command`] | the command has ended |
 //! | the umask, read by setting it | making System V objects, without /proc only | at once |
 //! | SIGXFSZ ignored, closed descriptors 0 to 2 opened | [`start::prepare`], for `main` | [`command`] restores them for the command |
@@ -20,11 +21,12 @@
 //! is lost.
 //!
 //! Two things need a process with one thread: commands, as another thread may take
-//! the SIGCHLD that reports the end, and the fork of `operate_with_undo`, whose child
+//! the SIGCHLD that reports the end, and the forks for an undo of a POSIX semaphore, whose child
 //! goes on with Rust code.
 
 pub mod command;
 pub mod life;
 pub mod signals;
+pub(crate) mod standby;
 pub mod start;
 pub mod terminal;
