@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use crate::util::{AS_OTHER, Test, said, sysvipc};
 
 mod held;
+mod meanwhile;
 
 /// Make a System V object with perl, which has to be there; its identifier.
 fn sysv(t: &Test, kind: &str, key: &str) -> String {

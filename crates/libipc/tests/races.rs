@@ -17,7 +17,7 @@ use libipc::inventory::{self, State};
 use libipc::lock::{Lock, LockMode, OpenOptions};
 use libipc::mode::Mode;
 use libipc::shm::{self, PutOptions, ReadOptions, Segment};
-use libipc::{Error, ErrorKind, Kind, Result};
+use libipc::{Error, ErrorKind, Kind, KindAddress, Result};
 
 use crate::util::{Own, content, file, now, patient, put};
 
@@ -47,12 +47,33 @@ fn unheld(object: &inventory::Object, verdict: &inventory::Verdict) -> Result<()
     }
 }
 
+/// Find and remove it again and again, until it was found often enough. How often it was
+/// removed.
+fn remove_unheld(address: &KindAddress, done: &AtomicBool) -> u64 {
+    let (mut found, mut removed) = (0, 0);
+    while found < rounds(100) && !done.load(SeqCst) {
+        let Ok(object) = inventory::find(address) else {
+            thread::yield_now();
+            continue;
+        };
+        found += 1;
+        match inventory::remove(&object, Some(&unheld)) {
+            Ok(()) => removed += 1,
+            Err(error) => {
+                let expected = [ErrorKind::Gone, ErrorKind::Missing, ErrorKind::Busy];
+                assert!(expected.contains(&error.kind), "{error}");
+            }
+        }
+    }
+    removed
+}
+
 /// Four create exclusively, six read and remove: each content is taken once.
 #[test]
 fn each_content_is_claimed_once() {
     const PUTTERS: u64 = 4;
     let own = Own::name(Kind::Shm);
-    let wanted = rounds(2_000);
+    let wanted = rounds(500);
     let (next, taken, failed) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
     let (sender, claims) = mpsc::channel();
     thread::scope(|scope| {
@@ -75,6 +96,7 @@ fn each_content_is_claimed_once() {
                 let (sender, _alarm) = (sender, Alarm(&failed));
                 while taken.load(SeqCst) < wanted && !failed.load(SeqCst) {
                     let Ok(segment) = Segment::open(&own.address, &ReadOptions::default(), &mut now()) else {
+                        thread::yield_now();
                         continue;
                     };
                     let bytes: [u8; 8] = content(&segment).unwrap().try_into().unwrap();
@@ -99,7 +121,7 @@ fn each_content_is_claimed_once() {
 #[test]
 fn what_is_held_or_was_replaced_is_not_removed() {
     let own = Own::name(Kind::Shm);
-    let (done, removed) = (AtomicBool::new(false), AtomicU64::new(0));
+    let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             let _alarm = Alarm(&done);
@@ -127,29 +149,18 @@ fn what_is_held_or_was_replaced_is_not_removed() {
                 }
             }
         });
-        let (address, _alarm) = (own.with_kind(), Alarm(&done));
-        let mut round = 0;
-        while round < rounds(200) && !done.load(SeqCst) {
-            let Ok(object) = inventory::find(&address) else { continue };
-            round += 1;
-            match inventory::remove(&object, Some(&unheld)) {
-                Ok(()) => drop(removed.fetch_add(1, SeqCst)),
-                Err(error) => {
-                    let expected = [ErrorKind::Gone, ErrorKind::Missing, ErrorKind::Busy];
-                    assert!(expected.contains(&error.kind), "{error}");
-                }
-            }
-        }
+        let _alarm = Alarm(&done);
+        let removed = remove_unheld(&own.with_kind(), &done);
         done.store(true, SeqCst);
+        assert!(removed > 0);
     });
-    assert!(removed.load(SeqCst) > 0);
 }
 
 /// Two threads take a lock by its name, a third removes it whenever it is free.
 #[test]
 fn a_lock_that_is_removed_between_never_has_two_holders() {
     let own = Own::name(Kind::Lock);
-    let (done, inside, removed) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
+    let (done, inside) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -167,20 +178,9 @@ fn a_lock_that_is_removed_between_never_has_two_holders() {
                 }
             });
         }
-        let (address, _alarm) = (own.with_kind(), Alarm(&done));
-        let mut round = 0;
-        while round < rounds(200) && !done.load(SeqCst) {
-            let Ok(object) = inventory::find(&address) else { continue };
-            round += 1;
-            match inventory::remove(&object, Some(&unheld)) {
-                Ok(()) => drop(removed.fetch_add(1, SeqCst)),
-                Err(error) => {
-                    let expected = [ErrorKind::Gone, ErrorKind::Missing, ErrorKind::Busy];
-                    assert!(expected.contains(&error.kind), "{error}");
-                }
-            }
-        }
+        let _alarm = Alarm(&done);
+        let removed = remove_unheld(&own.with_kind(), &done);
         done.store(true, SeqCst);
+        assert!(removed > 0);
     });
-    assert!(removed.load(SeqCst) > 0);
 }
