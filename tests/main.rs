@@ -8,6 +8,7 @@ mod util;
 
 mod docs;
 mod ftok;
+mod habits;
 mod house;
 mod interop;
 mod ipcls;

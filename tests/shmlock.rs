@@ -79,7 +79,7 @@ fn usage() {
     let t = Test::new();
     let l = t.name("l");
     lock(&t, &[&l]).fails(2);
-    lock(&t, &[&l, "--"]).fails(125);
+    lock(&t, &[&l, "--"]).says(2, "there is no command (what to run follows ADDRESS)");
     lock(&t, &["--status", &l, "--", "true"]).fails(125);
     lock(&t, &["--status", "--reset", &l]).fails(2);
     lock(&t, &["-J", &l, "--", "true"]).fails(125);

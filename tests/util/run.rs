@@ -344,6 +344,14 @@ impl Output {
         self.stderr.trim_end().to_owned()
     }
 
+    /// It failed with this status, and said nothing.
+    #[track_caller]
+    pub fn fails_in_silence(self, status: i32) {
+        if self.status != status || !self.stderr.is_empty() || !self.stdout.is_empty() {
+            self.fail(&format!("status {status}, and nothing said"));
+        }
+    }
+
     /// It failed as [`Output::fails`] says, with these words among others.
     #[track_caller]
     pub fn says(self, status: i32, words: &str) {

@@ -30,12 +30,13 @@ use std::os::fd::AsFd;
 
 use clap::error::ErrorKind as ClapKind;
 use libipc::process::start::{self, Standard};
-use libipc::{Error, ErrorKind};
+use libipc::{Error, ErrorKind, KindAddress, inventory};
 
 pub use io::{INPUT, Io};
 pub use progress::Bar;
 pub use status::{OWN_FAILURE, Outcome, combined, status};
 
+use crate::hints;
 use status::status_beside_command;
 
 /// A tool: what clap reads its arguments into. By convention the option `-E` is
@@ -113,8 +114,21 @@ fn tell(error: &anyhow::Error, io: &Io<'_>) -> ErrorKind {
     let contexts = error.chain().take_while(|link| !link.is::<Error>()).map(ToString::to_string);
     let mut contexts: Vec<String> = contexts.collect();
     contexts.reverse();
+    contexts.extend(permissions(root, io.tool));
     io.fail(root, &contexts);
     root.kind
+}
+
+/// To whom an object belongs that may not be used, and its mode.
+fn permissions(error: &Error, tool: &str) -> Option<String> {
+    if error.kind != ErrorKind::Denied || error.errno.is_none() {
+        return None;
+    }
+    let kind = hints::kind_of(tool)?;
+    let address = kind.parse(OsStr::new(&error.object)).ok()?;
+    let object = inventory::find(&KindAddress::new(kind, address).ok()?).ok()?;
+    let owner = inventory::users::Names::of_users().name(object.uid);
+    Some(format!("it belongs to {owner}, and its mode is {:04o}", object.mode))
 }
 
 /// Help and version go to stdout; a usage error is one line.
@@ -123,7 +137,7 @@ fn not_parsed<T: Tool>(argv: &[OsString], error: &clap::Error, io: &Io<'_>) -> u
         let text = error.to_string();
         return io.print(text.trim_end()).map_or_else(|error| io.fail(&error, &[]), |()| 0);
     }
-    let message = usage::line(error, io.tool);
+    let message = usage::line(error, io.tool, argv);
     let help = if message.ends_with(')') { String::new() } else { format!(" (see '{} --help')", io.tool) };
     io.warn(format_args!("{message}{help}"));
     // Arguments that were not understood may have included a command.

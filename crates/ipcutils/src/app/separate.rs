@@ -36,6 +36,8 @@ fn first_of_command(command: &Command, argv: &[OsString], is_own: fn(usize, &OsS
                     at += 1;
                 }
             }
+            // -1 may be an operand, but no object is called so.
+            [b'-', _, ..] if place == 0 => {}
             _ if is_own(place, word) => place += 1,
             _ => return Some(at),
         }

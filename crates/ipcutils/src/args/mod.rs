@@ -119,7 +119,7 @@ pub struct NewQueue {
     mode: Option<Mode>,
     /// Say if an existing queue has other limits
     #[arg(short, long)]
-    verbose: bool,
+    pub verbose: bool,
 }
 
 impl NewQueue {

@@ -13,6 +13,7 @@ use crate::message::{Format, Output};
 /// Receive messages from a queue
 #[derive(clap::Parser, Debug)]
 #[command(name = "mqrecv", version, after_help = args::AFTER_HELP)]
+#[command(mut_arg("verbose", |arg| arg.help("Say what each message is, and other limits")))]
 #[command(mut_arg("lines", |arg| arg.help("End each message with a newline")))]
 #[command(mut_arg("null", |arg| arg.help("End each message with a NUL")))]
 pub struct Args {
@@ -44,6 +45,12 @@ pub struct Args {
     /// POSIX: wait for a message and take none
     #[arg(long, conflicts_with_all = ["follow", "drain", "count", "peek", "Ends", "json"])]
     wait_only: bool,
+    /// Cut longer messages to N bytes, and say so
+    #[arg(long, value_name = "N", value_parser = args::size, conflicts_with = "wait_only")]
+    truncate: Option<u64>,
+    /// Wait for the queues to exist
+    #[arg(long, conflicts_with_all = ["create", "nonblock"])]
+    wait: bool,
     #[command(flatten)]
     waiting: Waiting,
     /// One JSON object per message
@@ -58,16 +65,18 @@ impl Tool for Args {
         self.check_addresses()?;
         // Asked for before a queue is made: a failure must not leave one.
         let out = if self.wait_only { None } else { Some(io.stdout()?) };
-        let mut queues = self.open()?;
+        let mut wait = Wait::new(self.waiting.timeout());
+        let mut queues = self.open(&mut wait)?;
         for (queue, address) in queues.iter().zip(&self.address) {
             self.create.report_other_limits(io, address, queue);
         }
-        let mut wait = Wait::new(self.waiting.timeout());
         let Some(out) = out else {
             mq::wait_for_any(&queues, &mut wait)?;
             return Ok(Outcome::Done);
         };
-        let mut output = Output::new(out, self.format(), !self.peek);
+        let longest = self.truncate.map(|longest| usize::try_from(longest).unwrap_or(usize::MAX));
+        let said = self.create.verbose.then_some(io);
+        let mut output = Output::new(out, self.format(), !self.peek).cut(longest, io).telling(said);
         let received = self.receive_all(&mut queues, &mut wait, &mut output);
         // Taken messages are written whatever ended the receiving. An error of that
         // matters more.
@@ -98,7 +107,7 @@ impl Args {
                     usage("a POSIX queue cannot be looked into", "use --wait-only, or a System V queue")
                 }
                 Address::Name(_) if self.r#type.or(self.except).or(self.up_to).is_some() => {
-                    usage("messages of POSIX queues have no type", "the highest priority comes first")
+                    usage("messages of POSIX queues have no type", "the highest priority comes first, and -w is the timeout")
                 }
                 Address::SysV(_) | Address::Name(_) => Ok(()),
             };
@@ -107,11 +116,16 @@ impl Args {
         Ok(())
     }
 
-    fn open(&self) -> Result<Vec<Queue>> {
+    fn open(&self, wait: &mut Wait) -> Result<Vec<Queue>> {
         let mut queues = Vec::new();
         for address in &self.address {
             let create = self.create.wanted(false, address)?;
-            match Queue::open(address, &OpenOptions { direction: Direction::Receive, create }) {
+            let options = OpenOptions { direction: Direction::Receive, create };
+            let opened = match self.wait {
+                true => Queue::open_when_there(address, &options, wait),
+                false => Queue::open(address, &options),
+            };
+            match opened {
                 Ok(queue) => queues.push(queue),
                 Err(error) => {
                     // A failed command leaves nothing behind.

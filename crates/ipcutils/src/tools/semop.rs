@@ -22,7 +22,7 @@ use crate::show::status::Addressed;
        semop --max VALUE ADDRESS +N
        semop --barrier N ADDRESS
        semop --get [-J] ADDRESS
-       semop --set VALUE[,VALUE]...|I:VALUE[,I:VALUE]... ADDRESS")]
+       semop --set [I:]VALUE[,[I:]VALUE]... ADDRESS")]
 pub struct Args {
     /// Create them with these values if absent
     #[arg(short, long, value_name = "VALUE,...", value_parser = values)]
@@ -55,10 +55,10 @@ pub struct Args {
     set: Option<Settings>,
     #[arg(value_parser = args::address(Kind::Sem), help = args::forms(Kind::Sem, &[]))]
     address: Address,
-    /// -N takes N, +N gives N, =0 waits for zero; I:OP is for element I, OPu is undone
+    /// -N takes N, +N gives N, =0 waits for zero; I:OP is for element I
     #[arg(value_parser = op, allow_negative_numbers = true)]
     op: Vec<Op>,
-    /// Run this, and undo the OPs when it ends; only those with u, if one has it
+    /// Run this, then undo the OPs, or those with a u behind
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -126,7 +126,8 @@ fn op(text: &str) -> std::result::Result<Op, String> {
 impl Tool for Args {
     /// Words that could be meant as OPs are none of a command.
     fn is_own(place: usize, operand: &OsStr) -> bool {
-        place == 0 || matches!(operand.as_bytes(), [b'-' | b'+' | b'=' | b'0'..=b'9', ..])
+        let is_program = |byte: &u8| byte.is_ascii_alphabetic() || b"/._~".contains(byte);
+        place == 0 || operand.as_bytes().contains(&b':') || !operand.as_bytes().first().is_some_and(is_program)
     }
 
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome> {

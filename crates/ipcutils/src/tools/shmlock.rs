@@ -65,7 +65,7 @@ pub struct Args {
     #[arg(help = args::forms(Kind::Lock, &[]) + "; made if it is absent")]
     address: OsString,
     /// What to run
-    #[arg(last = true, required_unless_present_any = ["status", "reset", "shell", "fd"])]
+    #[arg(last = true)]
     command: Vec<OsString>,
 }
 
@@ -78,6 +78,9 @@ impl Tool for Args {
         let mut wait = Wait::new(self.waiting.timeout());
         if let Some(string) = self.shell.take() {
             self.command = ["sh".into(), "-c".into(), string].into();
+        }
+        if self.command.is_empty() && !(self.status || self.reset || self.fd.is_some()) {
+            return self.no_command();
         }
         if let Some(offset) = self.pthread {
             return self.run_pthread(io, &Kind::Shm.parse(&self.address)?, offset, &mut wait);
@@ -128,6 +131,12 @@ impl Args {
             return Err(Error::new(ErrorKind::Usage, self.address.display(), problem).hint(Hint::Advice(advice)));
         }
         Kind::Lock.parse(&self.address)
+    }
+
+    fn no_command(&self) -> anyhow::Result<Outcome> {
+        let address = if self.pthread.is_some() { Kind::Shm.parse(&self.address)? } else { self.lock_address()? };
+        let hint = Hint::Advice("what to run follows ADDRESS".into());
+        Err(Error::new(ErrorKind::Usage, address, "there is no command").hint(hint).into())
     }
 
     fn run_pthread(&self, io: &Io<'_>, address: &Address, offset: u64, wait: &mut Wait) -> anyhow::Result<Outcome> {
