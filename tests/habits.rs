@@ -48,7 +48,8 @@ const MISTAKES: &[(&str, i32, &str)] = &[
     ("semop K 0=0", 2, "\"0=0\" is no OP: say 0:=0"),
     ("semop K 0=+2n", 2, "\"0=+2n\" is no OP: say 0:+2"),
     ("semop K 0:+2n", 2, "\"0:+2n\" is no OP: say -n for all of them"),
-    ("semop K -1u", 2, "(leave the u out, or say what to run)"),
+    ("semop K -1u true", 125, "(say 0:-1u)"),
+    ("semop K 0:-1u", 2, "(leave the u out, or say what to run)"),
     ("shmlock -u N", 2, "--fd <N>"),
 ];
 

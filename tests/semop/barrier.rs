@@ -60,7 +60,7 @@ fn who_waits_in_vain_has_not_arrived() {
 fn what_is_no_barrier() {
     let t = Test::new();
     let (key, name) = (set(&t, "0"), t.name("gone"));
-    semop(&t, &["--barrier", "2", &key]).says(8, "needs a set of 2 elements, this one has 1 element");
+    semop(&t, &["--barrier", "2", &key]).says(8, "needs a set of 2 elements, this one has 1");
     semop(&t, &["--barrier", "2", &name]).says(3, "-c VALUE");
     for count in ["0", "-1", "32768", "x", ""] {
         semop(&t, &[&format!("--barrier={count}"), &key]).fails(2);

@@ -61,6 +61,10 @@ pub fn advice(error: &clap::Error, tool: &str, argv: &[OsString]) -> Option<Stri
             if let Some((.., advice)) = FLAGS.iter().find(|(of, name, _)| *of == tool && *name == flag) {
                 return Some((*advice).to_owned());
             }
+            let undone = |word: &&OsString| word.to_str().is_some_and(|word| word == format!("{refused}u"));
+            if tool == "semop" && argv.iter().any(|word| undone(&word)) {
+                return Some(format!("say 0:{refused}u"));
+            }
             if refused.strip_prefix('-').is_some_and(is_number) {
                 return match (before(&refused), tool) {
                     (Some("-w" | "--timeout"), _) => Some("a duration is never negative".to_owned()),

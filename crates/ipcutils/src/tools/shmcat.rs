@@ -27,7 +27,7 @@ pub struct Args {
     /// Wait until it has N bytes; 1 for "not empty"
     #[arg(long, value_name = "N", value_parser = args::positive_size)]
     size: Option<u64>,
-    /// Wait for the next change of a POSIX segment or a file
+    /// Wait for the next change of a name
     #[arg(long)]
     changed: bool,
     /// Wait no longer than this: 2, .5, 500ms, 1m30s
