@@ -106,9 +106,10 @@ impl Args {
                 Address::Name(_) if self.peek => {
                     usage("a POSIX queue cannot be looked into", "use --wait-only, or a System V queue")
                 }
-                Address::Name(_) if self.r#type.or(self.except).or(self.up_to).is_some() => {
-                    usage("messages of POSIX queues have no type", "the highest priority comes first, and -w is the timeout")
-                }
+                Address::Name(_) if self.r#type.or(self.except).or(self.up_to).is_some() => usage(
+                    "messages of POSIX queues have no type",
+                    "the highest priority comes first, and -w is the timeout",
+                ),
                 Address::SysV(_) | Address::Name(_) => Ok(()),
             };
             refused.and(self.create.wanted(false, address))?;

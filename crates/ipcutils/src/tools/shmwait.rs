@@ -65,9 +65,7 @@ impl Tool for Args {
             lock.release()?;
             condition.sleep(seen, &mut wait).map_err(|error| match error.kind {
                 ErrorKind::Busy => Error { problem: "the condition does not hold".to_owned(), ..error },
-                ErrorKind::TimedOut => {
-                    Error { problem: "the condition did not hold in time".to_owned(), ..error }
-                }
+                ErrorKind::TimedOut => Error { problem: "the condition did not hold in time".to_owned(), ..error },
                 _ => error,
             })?;
             self.reacquire(&lock, &mut wait)?;
