@@ -172,7 +172,7 @@ fn said_if_unequal(t: &Test) {
 }
 
 #[test]
-fn b6_who_holds_it_since_when_and_the_command() {
+fn who_holds_it_since_when_and_the_command() {
     let t = Test::new();
     let l = t.name("l");
     let year = t.bash("date -u +%Y-").run().text();

@@ -288,7 +288,7 @@ fn set_is_one_store() {
 
 /// Nobody else is there: each finds what the one before has given back.
 #[test]
-fn f9_one_after_another_none_finds_it_missing() {
+fn one_after_another_none_finds_it_missing() {
     let t = Test::new();
     let name = new(&t, "1");
     let script = format!(

@@ -77,7 +77,7 @@ impl Tool for Args {
     fn run(mut self, io: &Io<'_>) -> anyhow::Result<Outcome> {
         let mut wait = Wait::new(self.waiting.timeout());
         if let Some(string) = self.shell.take() {
-            self.command = ["sh".into(), "-c".into(), string].into();
+            self.command = ["sh".into(), "-c".into(), "--".into(), string].into();
         }
         if self.command.is_empty() && !(self.status || self.reset || self.fd.is_some()) {
             return self.no_command();
