@@ -10,6 +10,7 @@
 //! | [`operand`], [`records`] | what comes in: FILE, lines |
 //! | [`message`], [`show`] | what goes out: messages, objects |
 //! | [`owner`] | the warning about a holder that died |
+//! | [`undo`] | what was made for a command that failed |
 //! | [`human`] | sizes, ages and moments in words |
 //! | [`hints`] | the words for a hint of the library |
 //! | [`habits`] | what users of other tools type first |
@@ -26,3 +27,4 @@ pub mod owner;
 pub mod records;
 pub mod show;
 pub mod tools;
+pub mod undo;

@@ -9,6 +9,7 @@ use libipc::{Address, Error, ErrorKind, Hint, Kind, Result};
 use crate::app::{Io, Outcome, Tool};
 use crate::args::{self, Ends, NewQueue, Waiting};
 use crate::message::{Format, Output};
+use crate::undo::{or_discard, wait_or_discard};
 
 /// Receive messages from a queue
 #[derive(clap::Parser, Debug)]
@@ -70,18 +71,17 @@ impl Tool for Args {
         for (queue, address) in queues.iter().zip(&self.address) {
             self.create.report_other_limits(io, address, queue);
         }
-        let Some(out) = out else {
-            mq::wait_for_any(&queues, &mut wait)?;
-            return Ok(Outcome::Done);
-        };
         let longest = self.truncate.map(|longest| usize::try_from(longest).unwrap_or(usize::MAX));
         let said = self.create.verbose.then_some(io);
-        let mut output = Output::new(out, self.format(), !self.peek).cut(longest, io).telling(said);
-        let received = self.receive_all(&mut queues, &mut wait, &mut output);
-        // Taken messages are written whatever ended the receiving. An error of that
-        // matters more.
-        output.flush()?;
-        received?;
+        let words: Vec<_> = self.address.iter().map(Address::to_string).collect();
+        wait_or_discard(&mut queues[..], words.join(", "), |queues| {
+            let Some(out) = out else { return mq::wait_for_any(queues, &mut wait).map(drop) };
+            let mut output = Output::new(out, self.format(), !self.peek).cut(longest, io).telling(said);
+            let received = self.receive_all(queues, &mut wait, &mut output);
+            // Taken messages are written whatever ended the receiving. An error of that
+            // matters more.
+            output.flush().and(received)
+        })?;
         Ok(Outcome::Done)
     }
 }
@@ -126,14 +126,7 @@ impl Args {
                 true => Queue::open_when_there(address, &options, wait),
                 false => Queue::open(address, &options),
             };
-            match opened {
-                Ok(queue) => queues.push(queue),
-                Err(error) => {
-                    // A failed command leaves nothing behind.
-                    queues.iter().for_each(Queue::discard);
-                    return Err(error);
-                }
-            }
+            queues.push(or_discard(&queues[..], opened)?);
         }
         Ok(queues)
     }

@@ -10,11 +10,12 @@ use libipc::fs::input::Input;
 use libipc::mq::{Create, Direction, LARGEST_PRIORITY, OpenOptions, Queue, longer_than_any, longest_message};
 use libipc::process::signals::Deferred;
 use libipc::wait::Wait;
-use libipc::{Address, Error, ErrorKind, Kind, Result};
+use libipc::{Address, Discard, Error, ErrorKind, Kind, Result};
 
 use crate::app::{INPUT, Io, Outcome, Tool};
 use crate::args::{self, Ends, NewQueue, Waiting};
 use crate::records::{Records, whole};
+use crate::undo::or_discard;
 
 /// Send messages to a queue: the arguments, or standard input
 #[derive(clap::Parser, Debug)]
@@ -78,7 +79,7 @@ impl Tool for Args {
         // Without a message the queue is made all the same, if that was asked for.
         let done = done.and_then(|()| target.queue()?.check_linked());
         if done.is_err() && sent == 0 {
-            target.queue.iter().for_each(Queue::discard);
+            target.queue.as_slice().discard();
         }
         // A caller that sends many can go on where it stopped.
         let many = self.ends.end().is_some() || messages.len() > 1;
@@ -154,7 +155,7 @@ impl Target<'_> {
         let queue = Queue::open(self.address, &OpenOptions { direction: Direction::Send, create: self.create })?;
         self.args.create.report_other_limits(self.io, self.address, &queue);
         if let (Some(signals), Some(id)) = (signals, queue.id()) {
-            self.io.announce(id, &signals).inspect_err(|_| queue.discard())?;
+            or_discard(&queue, self.io.announce(id, &signals))?;
         }
         Ok(queue)
     }

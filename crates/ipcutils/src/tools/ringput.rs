@@ -13,6 +13,7 @@ use crate::app::{Io, Outcome, Tool};
 use crate::args::{self, Ends, Waiting};
 use crate::operand::Operand;
 use crate::records::Records;
+use crate::undo::{or_discard, wait_or_discard};
 
 /// Copy standard input, or FILE, into a ring of shared memory
 #[derive(clap::Parser, Debug)]
@@ -69,8 +70,9 @@ impl Tool for Args {
             let file = Operand::open(self.file.as_deref())?;
             let input = file.input(io)?;
             let mut writer = Writer::open(&self.address, &self.options(), &mut wait)?;
-            let copied = self.copy(&mut writer, &input, &mut wait);
-            let copied = copied.and_then(|()| writer.check());
+            let copied = self.wait_for_readers(&mut writer, &mut wait);
+            let copied = copied.and_then(|()| self.copy(&mut writer, &input, &mut wait));
+            let copied = or_discard(&writer, copied.and_then(|()| writer.check()));
             copied.with_context(|| format!("bytes committed: {}", writer.position()))?;
             writer.end();
         }
@@ -89,10 +91,12 @@ impl Args {
         WriteOptions { capacity: self.size, mode, on_unfinished, many: self.many, overwrite: self.overwrite }
     }
 
+    fn wait_for_readers(&self, writer: &mut Writer, wait: &mut Wait) -> Result<()> {
+        let Some(count) = self.readers else { return Ok(()) };
+        wait_or_discard(writer, &self.address, |writer| writer.wait_for_readers(count, wait))
+    }
+
     fn copy(&self, writer: &mut Writer, input: &Input<'_>, wait: &mut Wait) -> Result<()> {
-        if let Some(count) = self.readers {
-            writer.wait_for_readers(count, wait)?;
-        }
         let Some(end) = self.ends.end() else { return writer.copy_from(input, wait) };
         let longest = usize::try_from(writer.capacity()).unwrap_or(usize::MAX);
         let mut records = Records::new(input, end, longest);

@@ -1,19 +1,21 @@
 //! semop: take and give semaphores, and hold them while a command runs.
 
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use libipc::address::Form;
 use libipc::mode::Mode;
-use libipc::process::signals::Deferred;
+use libipc::process::signals::{Deferred, Interrupting};
 use libipc::sem::{Create, Op, OpenOptions, Ops, Semaphores, State, check_values};
 use libipc::wait::Wait;
-use libipc::{Address, Error, ErrorKind, Hint, Kind, Result};
+use libipc::{Address, Discard, Error, ErrorKind, Hint, Kind, Result};
 
 use crate::app::{Io, Outcome, Tool};
 use crate::args::{self, Waiting};
 use crate::owner::Waited;
 use crate::show::status::Addressed;
+use crate::undo::{or_discard, wait_or_discard};
 
 /// Take and give semaphores; with a command, hold them while it runs
 #[derive(clap::Parser, Debug)]
@@ -142,17 +144,27 @@ impl Tool for Args {
         }
         let create = self.create()?;
         let ops = Ops::new(&self.address, self.ops()?, create.as_ref())?;
-        let semaphores = self.open(io, create, &mut wait)?;
+        let mut semaphores = self.open(io, create, &mut wait)?;
         let waited = Waited::begin(io, &self.address, self.verbose);
         if !self.command.is_empty() {
-            return Ok(semaphores.run(&ops, &self.command, &mut wait, || waited.say())?.into());
+            // While a new one is waited for, a signal does not leave it behind.
+            let signals = if semaphores.is_new() { Interrupting::new(&self.address).ok() } else { None };
+            let signals = Cell::new(signals);
+            let performed = || {
+                drop(signals.take());
+                waited.say();
+            };
+            let ended = semaphores.run(&ops, &self.command, &mut wait, performed);
+            return Ok(or_discard(&semaphores, ended)?.into());
         }
-        match (ops.get(), self.max, self.barrier) {
-            ([op], Some(max), _) => semaphores.give_up_to(op.element, op.change.unsigned_abs().into(), max)?,
-            (.., Some(count)) => semaphores.barrier(count, &mut wait)?,
-            ([], ..) => return Ok(Outcome::Done),
-            _ => semaphores.operate(&ops, &mut wait)?,
+        if self.op.is_empty() && self.barrier.is_none() {
+            return Ok(Outcome::Done);
         }
+        wait_or_discard(&mut semaphores, &self.address, |semaphores| match (&self.op[..], self.max, self.barrier) {
+            ([op], Some(max), _) => semaphores.give_up_to(op.element, op.change.unsigned_abs().into(), max),
+            (.., Some(count)) => semaphores.barrier(count, &mut wait),
+            _ => semaphores.operate(&ops, &mut wait),
+        })?;
         waited.say();
         Ok(Outcome::Done)
     }
@@ -213,7 +225,7 @@ impl Args {
         let signals = if self.address.form() == Form::Private { Some(Deferred::new()?) } else { None };
         let semaphores = Semaphores::open(&self.address, &OpenOptions { create }, wait)?;
         if let (Some(signals), Some(id)) = (signals, semaphores.id()) {
-            io.announce(id, &signals).inspect_err(|_| semaphores.discard())?;
+            or_discard(&semaphores, io.announce(id, &signals))?;
         }
         Ok(semaphores)
     }

@@ -11,6 +11,7 @@ use crate::app::{Io, Outcome, Tool};
 use crate::args::{self, Waiting};
 use crate::owner::{self, Waited};
 use crate::show::status::{self, Addressed};
+use crate::undo::or_discard;
 
 /// Run a command while a mutex in shared memory is held
 #[derive(clap::Parser, Debug)]
@@ -109,16 +110,22 @@ impl Tool for Args {
         };
         let lock = lock.map_err(|error| owner::held(error, address))?;
         waited.say();
-        let died = lock.owner_died()?;
-        if let Some(died) = &died {
-            let strict = owner::died(io, died, address, self.strict, Hint::Reset(address.clone()));
-            // Another descriptor of the lock is the caller's.
-            strict.inspect_err(|_| drop(lock.release()))?;
+        let run = || {
+            let died = lock.owner_died()?;
+            if let Some(died) = &died {
+                owner::died(io, died, address, self.strict, Hint::Reset(address.clone()))?;
+            }
+            match self.fd {
+                Some(_) => Ok(Outcome::Done),
+                None => Ok(lock.run(&self.command, self.close, died.is_some(), self.strict)?.into()),
+            }
+        };
+        let done: Result<Outcome> = run();
+        if done.is_err() && self.fd.is_some() {
+            // The caller has the lock, too.
+            let _ = lock.release();
         }
-        if self.fd.is_some() {
-            return Ok(Outcome::Done);
-        }
-        Ok(lock.run(&self.command, self.close, died.is_some(), self.strict)?.into())
+        Ok(or_discard(&lock, done)?)
     }
 }
 

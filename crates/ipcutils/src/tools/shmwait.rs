@@ -7,11 +7,12 @@ use libipc::mode::Mode;
 use libipc::process::command::{Child, End};
 use libipc::process::signals::Forwarded;
 use libipc::wait::Wait;
-use libipc::{Address, Error, ErrorKind, Hint, Kind, Result};
+use libipc::{Address, Discard, Error, ErrorKind, Hint, Kind, Result};
 
 use crate::app::{Io, Outcome, Tool};
 use crate::args::{self, Waiting};
 use crate::owner::{self, Waited};
+use crate::undo::{or_discard, wait_or_discard};
 
 /// Wait for a wake-up or a condition, then run a command under the mutex
 #[derive(clap::Parser, Debug)]
@@ -41,43 +42,57 @@ impl Tool for Args {
         let mut wait = Wait::new(self.waiting.timeout()).started();
         let waited = Waited::begin(io, &self.address, self.verbose);
         let options = |mode| OpenOptions { mode, create: Some(Mode::PRIVATE) };
-        let Some(predicate) = &self.until else {
-            // A process that only waits for a wake-up needs no mutex.
-            let mode = if self.command.is_empty() { LockMode::Shared } else { LockMode::Exclusive };
-            let lock = Lock::open(&self.address, &options(mode))?;
-            let condition = Condition::to_sleep(&lock)?;
-            condition.sleep(condition.sequence()?, &mut wait)?;
-            if self.command.is_empty() {
-                waited.say();
-                return Ok(Outcome::Done);
-            }
-            self.reacquire(&lock, &mut wait)?;
-            waited.say();
-            return self.run_command(io, &lock);
+        // A process that only waits for a wake-up needs no mutex.
+        let alone = self.until.is_none() && self.command.is_empty();
+        let options = options(if alone { LockMode::Shared } else { LockMode::Exclusive });
+        let lock = match self.until {
+            Some(_) => Lock::acquire(&self.address, &options, &mut wait),
+            None => Lock::open(&self.address, &options),
         };
-        let lock = Lock::acquire(&self.address, &options(LockMode::Exclusive), &mut wait);
         let lock = lock.map_err(|error| owner::held(error, &self.address))?;
-        let condition = Condition::to_sleep(&lock)?;
-        while !holds(&lock, predicate)? {
-            // Read before the lock is released: whoever changes the condition after
-            // that changes the number too.
-            let seen = condition.sequence()?;
-            lock.release()?;
-            condition.sleep(seen, &mut wait).map_err(|error| match error.kind {
-                ErrorKind::Busy => Error { problem: "the condition does not hold".to_owned(), ..error },
-                ErrorKind::TimedOut => Error { problem: "the condition did not hold in time".to_owned(), ..error },
-                _ => error,
-            })?;
-            self.reacquire(&lock, &mut wait)?;
-        }
-        waited.say();
-        self.run_command(io, &lock)
+        let done = self.wait(&lock, &mut wait).map_err(|error| owner::held(error, &self.address));
+        or_discard(
+            &lock,
+            done.and_then(|()| {
+                waited.say();
+                self.run_command(io, &lock)
+            }),
+        )
     }
 }
 
 impl Args {
-    fn reacquire(&self, lock: &Lock, wait: &mut Wait) -> anyhow::Result<()> {
-        lock.reacquire(wait).map_err(|error| owner::held(error, &self.address))
+    /// Wait for the wake-up or the condition. Then the mutex is held, if anybody needs it.
+    fn wait(&self, lock: &Lock, wait: &mut Wait) -> Result<()> {
+        let condition = Condition::to_sleep(lock)?;
+        let mut sleep = |seen, needs_mutex| {
+            wait_or_discard(&mut &*lock, &self.address, |lock| {
+                condition.sleep(seen, wait).map_err(|error| self.explain(error))?;
+                if needs_mutex { lock.reacquire(wait) } else { Ok(()) }
+            })
+        };
+        let Some(predicate) = &self.until else {
+            return sleep(condition.sequence()?, !self.command.is_empty());
+        };
+        while !holds(lock, predicate)? {
+            // Read before the lock is released: whoever changes the condition after
+            // that changes the number too.
+            let seen = condition.sequence()?;
+            lock.release()?;
+            sleep(seen, true)?;
+        }
+        Ok(())
+    }
+
+    /// What was waited for in vain.
+    fn explain(&self, error: Error) -> Error {
+        match (error.kind, &self.until) {
+            (ErrorKind::Busy, Some(_)) => Error { problem: "the condition does not hold".to_owned(), ..error },
+            (ErrorKind::TimedOut, Some(_)) => {
+                Error { problem: "the condition did not hold in time".to_owned(), ..error }
+            }
+            _ => error,
+        }
     }
 
     fn run_command(&self, io: &Io<'_>, lock: &Lock) -> anyhow::Result<Outcome> {
@@ -97,9 +112,11 @@ impl Args {
 fn holds(lock: &Lock, predicate: &OsString) -> Result<bool> {
     let words = ["sh".into(), "-c".into(), "--".into(), predicate.clone()];
     let variable = OwnerDied::variable(lock.owner_died()?.is_some());
+    let child = Child { words: &words, variable, inherits: None, dies_with_us: false }.prepare()?;
     let signals = Forwarded::new()?;
-    let (end, came) = Child { words: &words, variable, inherits: None, dies_with_us: false }.run(&signals)?;
+    let (end, came) = child.run(&signals)?;
     if let Some(signal) = came {
+        lock.discard();
         signals.give_back(signal);
     }
     let failed = |kind, problem: String| Err(Error::new(kind, "--until", problem));

@@ -53,6 +53,8 @@ pub struct Status {
     pub waiters: Vec<Participant>,
     /// The participants that wait for a wake-up.
     pub sleepers: Vec<Participant>,
+    /// Whether there are more of them than were listed: a few hundred are.
+    pub more: bool,
     /// Whether nobody is there at all, and the last holder died inside.
     pub orphan: bool,
 }
@@ -80,6 +82,10 @@ impl Status {
             None => State::Free,
         };
         let mark = if state == State::Free { None } else { mark };
-        Ok(Status { state, mark, readers, descriptors, waiters, sleepers, orphan: alone && state == State::Died })
+        let more = readers.more || waiters.more || sleepers.more || descriptors.more;
+        let [readers, waiters, sleepers, descriptors] =
+            [readers, waiters, sleepers, descriptors].map(|list| list.participants);
+        let orphan = alone && state == State::Died;
+        Ok(Status { state, mark, readers, descriptors, waiters, sleepers, more, orphan })
     }
 }

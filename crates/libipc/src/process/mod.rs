@@ -20,9 +20,9 @@
 //! An action becomes again what it was before the call: a handler that is set meanwhile
 //! is lost.
 //!
-//! Two things need a process with one thread: commands, as another thread may take
-//! the SIGCHLD that reports the end, and the forks for an undo of a POSIX semaphore, whose child
-//! goes on with Rust code.
+//! The forks for an undo of a POSIX semaphore need a process with one thread, as their
+//! children go on with Rust code. A command needs that no other thread waits for any
+//! child, as waitpid(2) with -1 does: then its status is another's.
 
 pub mod command;
 pub mod life;

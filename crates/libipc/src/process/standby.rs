@@ -7,9 +7,10 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::libc;
+use nix::poll::PollTimeout;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, close, getpid, getppid, pipe2, read, write};
+use nix::unistd::{close, getpid, getppid, pipe2, read, write};
 
 use super::command::{self, End};
 use super::signals::Forwarded;
@@ -22,8 +23,7 @@ use crate::sys;
 #[derive(Debug)]
 pub(crate) struct Standby<'a> {
     words: &'a [OsString],
-    pid: Pid,
-    process: OwnedFd,
+    child: sys::process::Child,
     /// Both ends of the pipe for the word: so a child that has died raises no SIGPIPE.
     word: (OwnedFd, OwnedFd),
     failure: OwnedFd,
@@ -47,13 +47,19 @@ impl<'a> Standby<'a> {
             }
             1
         })?;
-        let process = sys::process::open(pid.as_raw()).inspect_err(|_| end(pid))?;
-        Ok(Standby { words, pid, process, word, failure })
+        match sys::process::open(pid.as_raw()) {
+            Ok(fd) => Ok(Standby { words, child: sys::process::Child { pid, fd }, word, failure }),
+            Err(errno) => {
+                drop(word); // it ends
+                let _ = nix::sys::wait::waitpid(pid, None);
+                Err(errno)
+            }
+        }
     }
 
     /// The process, by a pidfd.
     pub(crate) fn process(&self) -> &OwnedFd {
-        &self.process
+        &self.child.fd
     }
 
     /// Let the command run, to its end. Signals that come meanwhile are passed on to it;
@@ -63,7 +69,7 @@ impl<'a> Standby<'a> {
     /// [`ErrorKind::CommandMissing`] and [`ErrorKind::CommandRefused`].
     pub(crate) fn run(self, signals: &Forwarded) -> Result<(End, Option<i32>)> {
         // It may have been killed before its signal was held back.
-        if let Ok(true) | Err(_) = sys::process::has_ended(&self.process, nix::poll::PollTimeout::ZERO) {
+        if let Ok(true) | Err(_) = sys::process::has_ended(&self.child.fd, PollTimeout::ZERO) {
             return Ok((End::Killed(libc::SIGKILL), None));
         }
         let _ = write(&self.word.1, &[1]);
@@ -74,22 +80,18 @@ impl<'a> Standby<'a> {
             let label = self.words.first().map(|name| printable(name)).unwrap_or_default();
             return Err(Error::new(kind, label, String::from_utf8_lossy(problem)));
         }
-        command::wait(self.pid, signals)
+        command::wait(&self.child, signals)
     }
 }
 
 /// A child that was waited for is not there any more.
 impl Drop for Standby<'_> {
     fn drop(&mut self) {
-        if sys::process::has_ended(&self.process, nix::poll::PollTimeout::ZERO) == Ok(false) {
-            let _ = kill(self.pid, Signal::SIGKILL);
+        if sys::process::has_ended(&self.child.fd, PollTimeout::ZERO) == Ok(false) {
+            let _ = kill(self.child.pid, Signal::SIGKILL);
         }
-        end(self.pid);
+        let _ = sys::process::wait(&self.child);
     }
-}
-
-fn end(pid: Pid) {
-    while sys::process::wait(pid, 0) == Err(Errno::EINTR) {}
 }
 
 /// How many bytes came, 0 at the end.

@@ -6,23 +6,26 @@
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::PollTimeout;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::{chdir, close, getpid, pipe2, setsid};
+use nix::unistd::{chdir, close, getpid, pipe2, read, setsid};
 
 use super::ops::{Op, TOO_LITTLE};
 use super::posix::Semaphore;
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::wait::Wait;
-use crate::fs::copy::{read_some, write_all};
+use crate::fs::copy::write_all;
+use crate::fs::entry::names;
 use crate::process::command::End;
 use crate::process::signals::Forwarded;
 use crate::process::standby::Standby;
 use crate::sys;
+use crate::sys::interrupt;
 use crate::sys::signal::raise;
 
 /// What ps(1) calls it.
@@ -58,7 +61,7 @@ pub(super) fn run(
     performed();
     let ended = Forwarded::new().and_then(|signals| command.run(&signals));
     // The guardian's last act is to close it.
-    while matches!(read_some(&guardian, &mut [0]), Ok(1)) {}
+    while matches!(read(&guardian, &mut [0]), Ok(1) | Err(Errno::EINTR)) {}
     let (end, came) = ended?;
     if let (End::Killed(signal), Some(passed_on)) = (end, came)
         && signal == passed_on
@@ -77,7 +80,15 @@ fn hold_for(holder: &OwnedFd, semaphore: &Semaphore, op: Op, wait: &mut Wait) ->
     // Close our end: then a guardian that ends without a report is noticed.
     drop(report);
     let mut kind = [0];
-    match read_some(&answer, &mut kind) {
+    let answered = loop {
+        match read(&answer, &mut kind) {
+            // The guardian ends when we do.
+            Err(Errno::EINTR) if interrupt::came() => return Err(wait.over(semaphore.label(), TOO_LITTLE)),
+            Err(Errno::EINTR) => {}
+            other => break other,
+        }
+    };
+    match answered {
         Ok(1) if kind == [0] => Ok(answer),
         Ok(1) => Err(match KINDS.get(usize::from(kind[0]) - 1) {
             Some(ErrorKind::Busy | ErrorKind::TimedOut) => wait.over(semaphore.label(), TOO_LITTLE),
@@ -91,8 +102,8 @@ fn no_guardian(semaphore: &Semaphore, errno: Errno) -> Error {
     let what = format!("no process can be made that would give it back: {}", errno.desc());
     match errno {
         Errno::EAGAIN => Error::new(ErrorKind::NoRoom, semaphore.label(), what).hint(Hint::Ulimit('u')),
-        Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE => Error::new(ErrorKind::NoRoom, semaphore.label(), what),
-        _ => Error::new(ErrorKind::Failure, semaphore.label(), what),
+        // With the limit's name.
+        errno => Error { problem: what, ..Error::errno(semaphore.label(), errno) },
     }
 }
 
@@ -129,8 +140,8 @@ fn guard(semaphore: &Semaphore, op: Op, wait: &mut Wait, holder: &OwnedFd, repor
 
 /// Close every other descriptor: a pipe that we kept would not come to its end.
 fn close_all_but(keep: &[RawFd]) {
-    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
-    let mut open: Vec<RawFd> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let open = names(Path::new("/proc/self/fd")).into_iter().flatten();
+    let mut open: Vec<RawFd> = open.filter_map(|name| name.to_str()?.parse().ok()).collect();
     if open.is_empty() {
         open = (0..1024).collect(); // no /proc
     }

@@ -16,6 +16,7 @@
 use std::ffi::OsString;
 
 use crate::base::address::{Address, Api, Kind};
+use crate::base::discard::Discard;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::wait::{Timeout, Wait};
 use crate::process::command::{self, End};
@@ -54,6 +55,9 @@ impl Semaphores {
     #[doc(alias = "semget")]
     pub fn open(address: &Address, options: &OpenOptions, wait: &mut Wait) -> Result<Self> {
         let create = options.create.as_ref();
+        if create.is_some_and(|create| create.values.is_empty()) {
+            return Err(Error::new(ErrorKind::Usage, address, "a new set has at least one value"));
+        }
         check_values(address, create.map_or(&[], |create| &create.values))?;
         match address.api(Kind::Sem)? {
             Api::Posix(name) => posix::Semaphore::open(name, create).map(Box::new).map(Inner::Posix),
@@ -87,23 +91,16 @@ impl Semaphores {
         }
     }
 
-    /// Remove a System V set that was made just now, and of which nobody was told.
-    pub fn discard(&self) {
-        match &self.0 {
-            Inner::Posix(_) => {}
-            Inner::SysV(set) => set.discard(),
-        }
-    }
-
     /// Perform all of the operations at once, or none: semop(2), sem_wait(3),
-    /// sem_post(3). They must have been made for the address of these semaphores.
+    /// sem_post(3).
     ///
     /// # Errors
     /// [`ErrorKind::Busy`] or [`ErrorKind::TimedOut`] if they cannot be performed
     /// in time; [`ErrorKind::Gone`] if the semaphores are removed meanwhile;
     /// [`ErrorKind::NoRoom`] if a value would become too large, or there are more
     /// operations than SEMOPM; [`ErrorKind::Failure`] for an element that the set does
-    /// not have.
+    /// not have; [`ErrorKind::Usage`] for operations that were made for the other
+    /// interface.
     ///
     /// An operation with [`Op::undo`] is reversed when this process ends: a System V set
     /// is operated on with SEM_UNDO. For a POSIX semaphore this forks a process that
@@ -115,11 +112,11 @@ impl Semaphores {
     #[doc(alias = "sem_post")]
     pub fn operate(&self, ops: &Ops, wait: &mut Wait) -> Result<()> {
         match &self.0 {
-            Inner::Posix(semaphore) => ops.get().iter().try_for_each(|op| match op.undo {
+            Inner::Posix(semaphore) => ops.of(true, semaphore.label())?.iter().try_for_each(|op| match op.undo {
                 true => guardian::hold(semaphore, *op, wait),
                 false => semaphore.operate(*op, wait),
             }),
-            Inner::SysV(set) => set.operate(ops.get(), wait),
+            Inner::SysV(set) => set.operate(ops.of(false, set.address())?, wait),
         }
     }
 
@@ -138,8 +135,12 @@ impl Semaphores {
     /// Those of [`Semaphores::operate`]; [`ErrorKind::CommandMissing`] and
     /// [`ErrorKind::CommandRefused`].
     pub fn run(&self, ops: &Ops, words: &[OsString], wait: &mut Wait, performed: impl FnOnce()) -> Result<End> {
-        match (&self.0, ops.get()) {
-            (Inner::Posix(semaphore), [op]) if op.undo => guardian::run(semaphore, *op, words, wait, performed),
+        let op = match &self.0 {
+            Inner::Posix(semaphore) => ops.of(true, semaphore.label())?.first().map(|op| (semaphore, *op)),
+            Inner::SysV(_) => None,
+        };
+        match op {
+            Some((semaphore, op)) if op.undo => guardian::run(semaphore, op, words, wait, performed),
             _ => {
                 self.operate(ops, wait)?;
                 performed();
@@ -238,6 +239,24 @@ impl Semaphores {
                 let problem = "a POSIX semaphore has one element, number 0";
                 Err(Error::new(ErrorKind::Usage, semaphore.label(), problem))
             }
+        }
+    }
+}
+
+/// Semaphores go if their values are those that they were made with; a POSIX semaphore
+/// if nobody else has it open.
+impl Discard for Semaphores {
+    fn is_new(&self) -> bool {
+        match &self.0 {
+            Inner::Posix(semaphore) => semaphore.is_new(),
+            Inner::SysV(set) => set.is_new(),
+        }
+    }
+
+    fn discard(&self) {
+        match &self.0 {
+            Inner::Posix(semaphore) => semaphore.discard(),
+            Inner::SysV(set) => set.discard(),
         }
     }
 }

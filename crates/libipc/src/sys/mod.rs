@@ -5,6 +5,7 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("libipc knows the kernel structures and the semaphores of 64-bit Linux alone");
 
+pub(crate) mod alloc;
 pub(crate) mod futex;
 pub(crate) mod guard;
 pub(crate) mod interrupt;

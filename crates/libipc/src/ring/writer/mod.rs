@@ -13,6 +13,7 @@ use super::options::{OnUnfinished, WriteOptions};
 use super::slots::Slots;
 use super::waiting::{Check, wait_until};
 use crate::base::address::Address;
+use crate::base::discard::Discard;
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::wait::Wait;
 use crate::fs::byte_lock::LockMode;
@@ -299,6 +300,17 @@ impl Writer {
         if !self.stream.many {
             self.handle.ring.mark(Stream { ended: true, ..self.stream });
         }
+    }
+}
+
+/// A ring goes if nothing was written into it, and nobody else has it open.
+impl Discard for Writer {
+    fn is_new(&self) -> bool {
+        self.handle.is_new()
+    }
+
+    fn discard(&self) {
+        self.handle.discard();
     }
 }
 
