@@ -6,10 +6,13 @@
 
 mod util;
 
+mod cures;
 mod docs;
 mod ftok;
+mod fuzz;
 mod habits;
 mod house;
+mod inject;
 mod interop;
 mod ipcls;
 mod ipcunlink;

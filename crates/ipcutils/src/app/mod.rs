@@ -14,6 +14,7 @@
 //! | a timer, and the action of the last real-time signal | calls without a timeout of their own end | when the wait is over |
 //! | the umask, read by setting it, only without /proc | System V objects obey it too | at once |
 //! | SIGTSTP, SIGCONT, SIGWINCH, by `ipcls --watch` | the screen is given back | handlers before ours still run; a stop stops |
+//! | a child in other namespaces, by `--namespace` | no process comes back from there | when the work is done |
 //! | termios(3), by `ipcls --watch` | single keys | however it ends |
 //!
 //! Statics, all in libipc: how the process was started, what it says without memory, the guarded mappings, the
@@ -30,6 +31,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
 
 use clap::error::ErrorKind as ClapKind;
+use libipc::process::namespace;
 use libipc::process::start::{self, Standard};
 use libipc::{Error, ErrorKind, KindAddress, inventory};
 
@@ -56,6 +58,11 @@ pub trait Tool: clap::Parser {
     /// # Errors
     /// A [`libipc::Error`], whose kind decides the exit status.
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome>;
+
+    /// The process in whose namespaces it runs, in a child; None for our own.
+    fn namespace(&self) -> Option<i32> {
+        None
+    }
 }
 
 /// The `main` of every binary. It gets the name of the tool and the arguments, of which
@@ -115,17 +122,24 @@ pub fn run<T: Tool>(args: impl IntoIterator<Item = OsString>, io: &Io<'_>) -> u8
     if command {
         start::set_last_status(OWN_FAILURE);
     }
-    let error = match tool.run(io) {
-        Ok(Outcome::Done) => return 0,
-        Ok(Outcome::Failed(status)) => return status,
-        Err(error) => error,
+    let namespace = tool.namespace();
+    let run = || {
+        let error = match tool.run(io) {
+            Ok(Outcome::Done) => return 0,
+            Ok(Outcome::Failed(status)) => return status,
+            Err(error) => error,
+        };
+        let silent = quiet && error.downcast_ref::<Error>().is_some_and(|error| is_wait(error.kind));
+        let kind = tell(&error, &Io { stderr: io.stderr.filter(|_| !silent), ..*io });
+        match (kind, busy) {
+            (kind, Some(busy)) if is_wait(kind) => busy,
+            _ if command => status_beside_command(kind),
+            _ => status(kind),
+        }
     };
-    let silent = quiet && error.downcast_ref::<Error>().is_some_and(|error| is_wait(error.kind));
-    let kind = tell(&error, &Io { stderr: io.stderr.filter(|_| !silent), ..*io });
-    match (kind, busy) {
-        (kind, Some(busy)) if is_wait(kind) => busy,
-        _ if command => status_beside_command(kind),
-        _ => status(kind),
+    match namespace {
+        None => run(),
+        Some(pid) => namespace::within(pid, run).unwrap_or_else(|error| io.fail(&error, &[])),
     }
 }
 

@@ -17,6 +17,7 @@ use super::temporary::{sweep, temporary_name};
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::mode::Mode;
 use crate::process::signals::{Deferred, with_signals_blocked};
+use crate::sys::xattr;
 
 /// Whether an existing object may be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub(crate) enum Replace {
     Never,
     /// An object that passes the caller's check is replaced.
     Checked {
-        /// The new object gets the old one's permission bits.
+        /// The new object gets the old one's permissions.
         keep_mode: bool,
     },
 }
@@ -172,7 +173,7 @@ impl<'a> Draft<'a> {
             match entry.open(Access::Write) {
                 Ok(old) => {
                     check(&old)?;
-                    self.adopt(&old.stat, keep_mode)?;
+                    self.adopt(&old, keep_mode)?;
                     // So that nobody of ours removes the new object for the old one.
                     old.hold_name();
                     if !entry.means(&old)? {
@@ -215,15 +216,25 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Take owner, group and mode from the object that will be replaced.
-    fn adopt(&self, old: &FileStat, keep_mode: bool) -> Result<()> {
+    /// Take owner, group and permissions from the object that will be replaced.
+    fn adopt(&self, old: &Object, keep_mode: bool) -> Result<()> {
+        let stat = &old.stat;
         let refuse = |errno| self.entry.errno(errno).hint(Hint::RemoveFirst);
         let new = fstat(&self.file).map_err(|errno| self.entry.errno(errno))?;
-        if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid) {
-            fchown(&self.file, Some(Uid::from_raw(old.st_uid)), Some(Gid::from_raw(old.st_gid))).map_err(refuse)?;
+        if (new.st_uid, new.st_gid) != (stat.st_uid, stat.st_gid) {
+            fchown(&self.file, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid))).map_err(refuse)?;
         }
         if keep_mode {
-            fchmod(&self.file, Bits::from_bits_truncate(old.st_mode & 0o777)).map_err(refuse)?;
+            // With an access control list the bits of the group are those of its mask:
+            // as bits they would give the group what others alone have.
+            match xattr::access_list(old.file()).map_err(refuse)? {
+                Some(list) => xattr::set_access_list(&self.file, &list).map_err(refuse)?,
+                None => {
+                    // One that the directory has given it.
+                    xattr::remove_access_list(&self.file).map_err(refuse)?;
+                    fchmod(&self.file, Bits::from_bits_truncate(stat.st_mode & 0o777)).map_err(refuse)?;
+                }
+            }
         }
         Ok(())
     }

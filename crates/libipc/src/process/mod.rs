@@ -26,6 +26,7 @@
 
 pub mod command;
 pub mod life;
+pub mod namespace;
 pub mod signals;
 pub(crate) mod standby;
 pub mod start;

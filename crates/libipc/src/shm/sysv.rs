@@ -176,6 +176,11 @@ pub(super) fn put(
             // Without a child it cannot be told.
             drop(region);
             drop(shadow);
+            // The last change is not before the last detach, which tells the inventory
+            // that nobody has used the segment since.
+            if Stat::of(id).is_ok_and(|stat| stat.raw.shm_dtime > stat.raw.shm_ctime) {
+                let _ = publish(address, id, mode);
+            }
             published
         })
         .and_then(|()| if matches!(address, SysV::Private) { announce(id, &signals) } else { Ok(()) });

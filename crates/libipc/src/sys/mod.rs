@@ -14,6 +14,7 @@ pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod mq;
 pub(crate) mod msg;
+pub(crate) mod namespace;
 pub(crate) mod pattern;
 pub(crate) mod process;
 pub(crate) mod pthread;
@@ -24,6 +25,7 @@ pub(crate) mod start;
 pub(crate) mod statx;
 pub(crate) mod terminal;
 pub(crate) mod ticker;
+pub(crate) mod xattr;
 
 /// Commands of shmctl(2) and ipc(2) that the libc crate leaves out; linux/ipc.h
 /// and linux/shm.h.
