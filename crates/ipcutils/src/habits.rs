@@ -22,13 +22,9 @@ pub const FLAGS: &[(&str, &str, &str)] = &[
     // ipcmd(1), sem(1)
     ("semop", "-s", "the set is the operand ADDRESS, as id:N or key:N"),
     ("semop", "-u", "say -1u, with a command: what has a u is undone when it ends"),
-    ("semop", "-N", "-c VALUE,... makes a set of as many elements"),
     // ipcs(1), lsipc(1), ipcrm(1)
-    ("ipcls", "-m", "say --kind shm"),
     ("ipcls", "-M", "say --kind shm"),
-    ("ipcls", "-q", "say --kind mq"),
     ("ipcls", "-Q", "say --kind mq"),
-    ("ipcls", "-s", "say --kind sem"),
     ("ipcls", "-S", "say --kind sem"),
     ("ipcls", "-l", "say --limits"),
     ("ipcls", "-i", "say KIND:id:N"),

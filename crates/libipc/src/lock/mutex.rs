@@ -322,7 +322,7 @@ impl Lock {
         let failed = |errno| lock.entry.errno(errno);
         let others = byte_lock::is_held(file, LockMode::Shared, MUTEX).map_err(failed)?;
         if !others && Self::inspect(address).is_ok_and(|status| status.state == State::Held) {
-            lock.reset()?;
+            lock.marked(layout::mark_free(file))?;
         }
         byte_lock::unlock(file, Range::ALL).map_err(failed)
     }
