@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::dir::Dir;
@@ -184,7 +184,7 @@ fn removed_of(pid: i32, device: u64, inode: u64) -> Option<(OsString, Option<u64
 }
 
 /// The name within /dev/shm, as far as the kernel knows it.
-fn last_name(path: &PathBuf) -> OsString {
+fn last_name(path: &Path) -> OsString {
     let bytes = path.as_os_str().as_bytes();
     let bytes = bytes.strip_suffix(b" (deleted)").unwrap_or(bytes);
     let bytes = bytes.strip_prefix(SHM_DIR.as_bytes()).and_then(|rest| rest.strip_prefix(b"/")).unwrap_or(bytes);
