@@ -7,8 +7,9 @@ complete -c mqsend -s w -l timeout -d 'Wait no longer than this: 2, .5, 1m30s' -
 complete -c mqsend -s E -l busy-status -d 'Status instead of 75 and 124' -r -f
 complete -c mqsend -s c -l create -d 'Create the queue if it is absent'
 complete -c mqsend -s v -l verbose -d 'Say if an existing queue has other limits'
-complete -c mqsend -s x -l exclusive -d 'Only create: status 4 if it exists'
+complete -c mqsend -s x -l exclusive -d 'Create it, also empty: status 4 if it exists'
 complete -c mqsend -s n -l nonblock -d 'Do not wait: status 75 instead'
+complete -c mqsend -s q -l quiet -d 'No message for 75 and 124'
 complete -c mqsend -s l -l lines -d 'Each line of standard input is a message'
 complete -c mqsend -s 0 -l null -d 'Each record, ended by a NUL, is a message'
 complete -c mqsend -s h -l help -d 'Print help'

@@ -15,6 +15,7 @@ complete -c ringput -l end -d 'Only mark the end of the stream of --many writers
 complete -c ringput -l position -d 'Only print how many bytes were committed'
 complete -c ringput -s B -l binary -d 'Records have their length before them: 4 bytes'
 complete -c ringput -s n -l nonblock -d 'Do not wait: status 75 instead'
+complete -c ringput -s q -l quiet -d 'No message for 75 and 124'
 complete -c ringput -s l -l lines -d 'Commit only whole lines'
 complete -c ringput -s 0 -l null -d 'Commit only whole records, each ended by a NUL'
 complete -c ringput -s h -l help -d 'Print help'

@@ -23,7 +23,7 @@ _semop() {
 
     case "${cmd}" in
         semop)
-            opts="-c -x -m -n -w -E -J -h -V --create --exclusive --mode --nonblock --timeout --busy-status --get --json --set --help --version"
+            opts="-c -x -m -n -w -E -q -v -J -h -V --create --exclusive --mode --nonblock --timeout --busy-status --quiet --verbose --max --barrier --get --json --set --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -79,6 +79,20 @@ _semop() {
                     return 0
                     ;;
                 -E)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --barrier)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

@@ -23,7 +23,7 @@ _shmcat() {
 
     case "${cmd}" in
         shmcat)
-            opts="-w -E -h -V --offset --length --wait --timeout --busy-status --zero-copy --rm --progress --help --version"
+            opts="-w -E -q -h -V --offset --length --wait --size --changed --timeout --busy-status --quiet --raw --zero-copy --rm --progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -37,6 +37,13 @@ _shmcat() {
                     return 0
                     ;;
                 --length)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --size)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

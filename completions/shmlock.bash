@@ -23,7 +23,7 @@ _shmlock() {
 
     case "${cmd}" in
         shmlock)
-            opts="-m -n -w -E -J -h -V --mode --shared --nonblock --timeout --busy-status --strict --close --status --json --reset --pthread --help --version"
+            opts="-m -s -n -w -E -q -v -o -c -u -J -h -V --mode --shared --nonblock --timeout --busy-status --quiet --verbose --strict --close --command --fd --unlock --status --json --reset --pthread --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -65,6 +65,27 @@ _shmlock() {
                     return 0
                     ;;
                 -E)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --command)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --fd)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

@@ -23,7 +23,7 @@ _shmwait() {
 
     case "${cmd}" in
         shmwait)
-            opts="-n -w -E -h -V --until --nonblock --timeout --busy-status --help --version"
+            opts="-n -w -E -q -v -h -V --until --nonblock --timeout --busy-status --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -285,6 +285,7 @@ fn examples() -> Vec<Hint> {
         Hint::PutKind(vec![Kind::Shm, Kind::Mq]),
         Hint::KindForms,
         Hint::OtherKind(of(Kind::Ring)),
+        Hint::ReadAs(of(Kind::Lock)),
         Hint::Remove(of(Kind::Shm)),
         Hint::RemoveIfUnused(of(Kind::Lock)),
         Hint::WriteInPlace(Some(of(Kind::Shm))),

@@ -10,6 +10,7 @@ mod cures;
 mod docs;
 mod ftok;
 mod fuzz;
+mod habits;
 mod house;
 mod inject;
 mod interop;

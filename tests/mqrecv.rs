@@ -331,3 +331,47 @@ fn e22_receiver_killed() {
     send(&t, &[&q, "hello"]).ok();
     assert_eq!(drain(&t, &q), "hello\n");
 }
+
+#[test]
+fn a_message_is_cut_and_its_number_told() {
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
+    for (q, number, what) in [(t.queue("q"), "-p5", "priority 5"), (t.key(), "-t5", "type 5")] {
+        let full = |q: &str| if q.starts_with('/') { q.to_owned() } else { format!("key:{q}") };
+        let send = || t.cmd("mqsend").args(["-c", number, &q, "hello world"]).run().ok();
+        let recv = |args: &[&str]| t.cmd("mqrecv").args(args).args([&q]).run();
+        send();
+        let got = recv(&["-v", "--truncate", "5"]);
+        assert_eq!((got.status, &*got.stdout), (0, &b"hello"[..]));
+        let told = format!(
+            "mqrecv: {0}: {what}, 11 bytes\nmqrecv: {0}: a message of 11 bytes, of which 6 were cut\n",
+            full(&q)
+        );
+        assert_eq!(got.stderr, told);
+        send();
+        assert_eq!(recv(&["--truncate", "11"]).text(), "hello world");
+        send();
+        let json: serde_json::Value = serde_json::from_slice(&recv(&["-J", "--truncate", "5"]).stdout).unwrap();
+        assert_eq!((&json["body"], &json["length"], &json["cut"]), (&"hello".into(), &11.into(), &6.into()));
+        recv(&["-qn"]).fails_in_silence(75);
+    }
+}
+
+#[test]
+fn a_queue_is_waited_for_and_made_empty() {
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
+    for q in [t.queue("q"), t.key()] {
+        t.cmd("mqrecv").args(["--wait", "-w", ".1", &q]).run().says(124, "does not exist, and the timeout has passed");
+        let waiting = t.cmd("mqrecv").args(["--wait", &q]).spawn();
+        waiting.wait_blocked();
+        // Made, and nothing sent; once only.
+        t.cmd("mqsend").args(["-c", "-x", &q]).run().ok();
+        t.cmd("mqsend").args(["-x", &q]).run().says(4, "exists already");
+        assert_ne!(waiting.state(), 'Z');
+        t.cmd("mqsend").args([&q, "first"]).run().ok();
+        assert_eq!(waiting.output().text(), "first");
+        t.cmd("mqrecv").args(["-n", &q]).run().fails(75);
+        t.cmd("ipcunlink").args([format!("mq:{q}")]).run().ok();
+        t.cmd("mqsend").args(["-x", &q]).stdin("not empty").run().ok();
+        assert_eq!(t.cmd("mqrecv").args(["-n", &q]).run().text(), "not empty");
+    }
+}

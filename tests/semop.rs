@@ -1,6 +1,7 @@
 //! semop: its operands and options; rows C of System V are in semop/sysv.rs, F of
 //! POSIX in semop/posix.rs, what a command gets in semop/command.rs.
 
+mod barrier;
 mod command;
 mod create;
 mod foreign;
@@ -247,5 +248,44 @@ fn set_gives_values() {
         semop(&t, &["--get", &missing]).says(3, "does not exist");
         semop(&t, &[&missing, "+1"]).says(3, "does not exist");
         semop(&t, &[&missing, "+1", "--", "true"]).says(125, "does not exist");
+    }
+}
+
+#[test]
+fn no_more_than_a_value_is_given() {
+    let t = Test::new();
+    for address in both(&t, "0") {
+        for (op, after) in [("+1", "1"), ("+1", "2"), ("+5", "3"), ("+1", "3")] {
+            semop(&t, &["--max", "3", &address, op]).ok();
+            assert_eq!(values(&t, &address), after);
+        }
+        semop(&t, &["--max", "1", &address, "+1"]).ok();
+        assert_eq!(values(&t, &address), "3");
+        for ops in [&["-1"][..], &[], &["+1", "+1"], &["=0"], &["+1", "true"]] {
+            let status = if ops.contains(&"true") { 125 } else { 2 };
+            semop(&t, &[&["--max", "3", &*address], ops].concat()).fails(status);
+        }
+        // Many at once, and one that takes: never more.
+        semop(&t, &["--set", "0", &address]).ok();
+        let script = format!("for i in {{1..10}}; do semop --max 2 {address} +1 & done; wait; semop --get {address}");
+        assert_eq!(t.bash(&script).run().text(), "2");
+        // A waiter is woken.
+        semop(&t, &["--set", "0", &address]).ok();
+        let waits = blocked(&t, &[&address, "-1"]);
+        semop(&t, &["--max", "1", &address, "+1"]).ok();
+        waits.output().ok();
+    }
+}
+
+#[test]
+fn verbose_says_how_long_and_quiet_says_nothing() {
+    let t = Test::new();
+    for address in both(&t, "1") {
+        let said = semop(&t, &["-v", &address, "-1", "true"]);
+        assert!(said.success() && said.stderr.contains(": waited for 0."), "{said:?}");
+        semop(&t, &[&address, "-1"]).ok();
+        semop(&t, &["-qn", &address, "-1"]).fails_in_silence(75);
+        semop(&t, &["-q", "-w", "0", &address, "-1", "true"]).fails_in_silence(124);
+        semop(&t, &["-q", "-x", "-c", "1", &address]).says(4, "exists already");
     }
 }

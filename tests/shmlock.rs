@@ -79,7 +79,7 @@ fn usage() {
     let t = Test::new();
     let l = t.name("l");
     lock(&t, &[&l]).fails(2);
-    lock(&t, &[&l, "--"]).fails(125);
+    lock(&t, &[&l, "--"]).says(2, "there is no command (what to run follows ADDRESS)");
     lock(&t, &["--status", &l, "--", "true"]).fails(125);
     lock(&t, &["--status", "--reset", &l]).fails(2);
     lock(&t, &["-J", &l, "--", "true"]).fails(125);
@@ -169,4 +169,74 @@ fn said_if_unequal(t: &Test) {
     if std::fs::read_to_string(t.path("one")).unwrap().trim() != "1" {
         said("not tested: equal process numbers");
     }
+}
+
+#[test]
+fn who_holds_it_since_when_and_the_command() {
+    let t = Test::new();
+    let l = t.name("l");
+    let year = t.bash("date -u +%Y-").run().text();
+    let holder = hold(&t, &[&l]);
+    let told = |status, output: crate::util::Output, words: &str| {
+        let said = output.fails(status);
+        let begin = format!("shmlock: {l}: is locked{words}; process {} has it since {year}", holder.pid());
+        let end = format!(": shmlock {l} -- sh -c echo in; exec cat");
+        assert!(said.starts_with(&begin) && said.ends_with(&end), "{said}");
+    };
+    told(75, lock(&t, &["-n", &l, "true"]), "");
+    told(124, lock(&t, &["-w", ".1", &l, "true"]), ", and the timeout has passed");
+    told(75, lock(&t, &["-n", "-s", &l, "true"]), "");
+    let said = t.cmd("shmwait").args(["-n", "--until", "true", &l]).run().fails(75);
+    assert!(said.contains(&format!("is locked; process {} has it", holder.pid())), "{said}");
+    lock(&t, &["-qn", &l, "true"]).fails_in_silence(75);
+    lock(&t, &["-q", "-n", "-E", "0", &l, "true"]).fails_in_silence(0);
+    holder.output().ok();
+    let reader = hold(&t, &["-s", &l]);
+    lock(&t, &["-n", &l, "true"]).says(75, &format!("is locked; process {} has it since {year}", reader.pid()));
+    reader.output().ok();
+    let said = lock(&t, &["-v", &l, "true"]);
+    assert!(said.success() && said.stderr.starts_with(&format!("shmlock: {l}: waited for 0.")), "{said:?}");
+}
+
+#[test]
+fn a_descriptor_of_the_shell() {
+    let t = Test::new();
+    let l = t.name("l");
+    let path = t.shm_path("l");
+    let bash = |script: &str| t.bash(script).env("L", &l).env("F", &path).run();
+    // An empty file that the shell made becomes a lock; its holder is the shell.
+    let script = "exec 9<>$F; shmlock --fd 9 $L || exit; echo $$; shmlock --status $L; shmlock -n $L true";
+    let output = bash(script);
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<_> = lines.lines().collect();
+    assert_eq!(lines[1], "state: held");
+    assert!(lines[2].starts_with(&format!("holder: {} 2", lines[0])), "{lines:?}");
+    assert!(output.stderr.contains(&format!("process {} has it since", lines[0])), "{}", output.stderr);
+    // The end of the shell is no death.
+    assert_eq!(status(&t, &l), "state: free");
+    // A reader's lock.
+    bash("exec 9<$F; shmlock --fd 9 -s $L; shmlock -n -s $L true; ! shmlock -qn $L true").ok();
+    for (script, words) in [
+        ("shmlock --fd 9 $L", "descriptor 9 is not open (exec 9<>/dev/shm/"),
+        ("exec 9<$F; shmlock --fd 9 $L", "descriptor 9 is not open for reading and writing (exec 9<>/dev/shm/"),
+        ("exec 9<>/dev/null; shmlock --fd 9 $L", "descriptor 9 is open on something else (exec 9<>/dev/shm/"),
+        ("exec 9<>$F; shmlock --fd 9 $L true", "cannot be used with"),
+    ] {
+        let said = bash(script);
+        assert!(matches!(said.status, 2 | 125) && said.stderr.contains(words), "{said:?}");
+    }
+    bash("echo text >x; exec 9<>x; shmlock --fd 9 file:x").says(8, "is no lock");
+    assert_eq!(std::fs::read(t.path("x")).unwrap(), b"text\n");
+    // Whoever died before is told of, until the shell says that the data are sound.
+    lock(&t, &[&l, "sh", "-c", "kill -9 $$"]);
+    bash("exec 9<>$F; shmlock --fd 9 --strict $L").says(7, "died inside");
+    assert!(status(&t, &l).starts_with("state: died"));
+    let told = bash("exec 9<>$F; shmlock --fd 9 $L; shmlock --fd 9 -u $L; exec sleep 0");
+    assert!(told.success() && told.stderr.contains("died inside"), "{told:?}");
+    assert_eq!(status(&t, &l), "state: free");
+    // What is not held is not unlocked.
+    let holder = hold(&t, &[&l]);
+    bash("exec 9<>$F; shmlock --fd 9 -u $L").ok();
+    lock(&t, &["-n", &l, "true"]).fails(75);
+    holder.output().ok();
 }

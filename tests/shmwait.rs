@@ -100,7 +100,12 @@ fn the_timeout() {
         for rest in [&[][..], &["--until", "false"], &["--until", "false", "--", "true"]] {
             let begin = Instant::now();
             let (options, command) = rest.split_at(rest.len().min(2));
-            wait(&t, &[flags, options, &[&l], command].concat()).says(status, "had no wake-up");
+            let words = match (options, flags[0]) {
+                ([], _) => "had no wake-up",
+                (_, "-n") => "the condition does not hold",
+                _ => "the condition did not hold in time",
+            };
+            wait(&t, &[flags, options, &[&l], command].concat()).says(status, words);
             assert!(begin.elapsed() >= Duration::from_millis(least), "{flags:?}");
         }
     }
@@ -235,7 +240,7 @@ fn h1_the_previous_owner_died() {
     let told = "[ \"$IPCUTILS_OWNER_DIED\" = 1 ]";
     // A predicate settles nothing.
     wait(&t, &["-n", "--until", told, &l]).ok();
-    wait(&t, &["-n", "--until", "false", &l]).says(75, "had no wake-up");
+    wait(&t, &["-n", "--until", "false", &l]).says(75, "the condition does not hold");
     let output = wait(&t, &["--until", told, &l, "--", "sh", "-c", told]);
     assert!(output.status == 0 && output.stderr.contains("its previous owner"), "{output:?}");
     wait(&t, &["--until", "[ -z \"$IPCUTILS_OWNER_DIED\" ]", &l, "--", "true"]).ok();

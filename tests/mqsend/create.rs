@@ -42,7 +42,9 @@ fn e24_an_existing_queue_with_other_attributes() {
     for (tool, last) in [("mqsend", &["b"][..]), ("mqrecv", &[])] {
         let note = t.cmd(tool).args(other).args(["-v", &q]).args(last).run();
         assert_eq!(note.status, 0);
-        assert_eq!(note.stderr, format!("{tool}: {q}: exists already, with room for 4 messages of 64 bytes\n"));
+        let of_message = if tool == "mqrecv" { format!("mqrecv: {q}: priority 0, 1 bytes\n") } else { String::new() };
+        let limits = format!("{tool}: {q}: exists already, with room for 4 messages of 64 bytes\n");
+        assert_eq!(note.stderr, limits + &of_message);
     }
     t.cmd("mqsend").args(other).args([&q, &"x".repeat(65)]).run().says(9, "longer than this queue's 64 bytes");
     // Nothing to say where they agree, or of a queue that is new.
@@ -107,9 +109,13 @@ fn e17_a_queue_for_one_direction() {
     );
     let (input, output) = (t.queue("in"), t.queue("out"));
     let run = t.bash(&script).env("IN", &input).env("OUT", &output).run();
-    let denied = |tool: &str, q: &str| format!("{tool}: {q}: permission denied\n");
-    let empty = format!("mqrecv: {output}: has no message\n");
-    assert_eq!(run.stderr, [denied("mqrecv", &input), empty, denied("mqsend", &output)].concat());
+    let denied = |tool: &str, q: &str| format!("{tool}: {q}: permission denied");
+    let lines: Vec<_> = run.stderr.lines().collect();
+    // Where the kernel says it: to whom it belongs, and its mode.
+    assert!(matches!(lines[..], [_, _, _]) && lines[0].starts_with(&denied("mqrecv", &input)), "{run:?}");
+    assert_eq!(lines[1], format!("mqrecv: {output}: has no message"));
+    let mine = "; it belongs to nobody, and its mode is 0400";
+    assert!(lines[2] == denied("mqsend", &output) + mine || lines[2] == denied("mqsend", &output), "{run:?}");
     assert_eq!(run.stdout, b"5\n75\n5\n");
 }
 

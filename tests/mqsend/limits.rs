@@ -110,6 +110,6 @@ fn e25_another_namespace_has_other_queues() {
     let Some(run) = t.unshared("--ipc", &script) else { return };
     let output = run.run();
     assert_eq!((output.status, &*output.stdout), (0, &b"inside"[..]), "{output:?}");
-    assert_eq!(output.stderr, format!("mqsend: {q}: does not exist\n"));
+    assert_eq!(output.stderr, format!("mqsend: {q}: does not exist (-c creates it)\n"));
     assert_eq!(drain(&t, &q), "");
 }

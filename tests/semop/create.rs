@@ -64,6 +64,40 @@ fn c22_a_waiter_goes_on_when_it_is_initialised_or_made_anew() {
     }
 }
 
+/// SETVAL and SETALL leave no time of an operation, but their process.
+#[test]
+fn c22_a_set_that_another_program_has_set_is_used_at_once() {
+    let Some(t) = Test::with(&["perl"]) else { return };
+    let make = |key: &str, then: &str| {
+        let begin = format!("$i = semget({key}, 2, 01600); defined $i or die $!;");
+        t.cmd("perl").args(["-e", &format!("$| = 1; {begin} {then} print qq(set\n)")])
+    };
+    // SETALL is 17, SETVAL 16. One value that is not 0 is enough, as none is missing.
+    for set in ["semctl($i, 0, 17, pack('s!2', 0, 1));", "semctl($i, 1, 16, 1); semctl($i, 0, 16, 0);"] {
+        let key = t.key();
+        let mut maker =
+            make(&key, &format!("{set} $SIG{{TERM}} = sub {{ exit }}; print qq(set\n); sleep 1000;")).spawn();
+        crate::util::holders::wait_for_line(&mut maker);
+        semop(&t, &["-n", "-c", "0,9", &key, "1:-1"]).ok();
+        assert_eq!(values(&t, &key), "0 0");
+        maker.kill(Signal::SIGTERM);
+        maker.output();
+    }
+    // All 0: the program may raise them next, unless it has ended.
+    let key = t.key();
+    make(&key, "semctl($i, 0, 17, pack('s!2', 0, 0));").run().ok();
+    semop(&t, &["-n", "-c", "0,9", &key, "1:+1"]).ok();
+    // One is not set.
+    let key = t.key();
+    make(&key, "semctl($i, 0, 16, 1);").run().ok();
+    let mend = |output: crate::util::Output, status| output.says(status, "semop --set 0,9 key:");
+    mend(semop(&t, &["-w", ".1", "-c", "0,9", &key, "+1"]), 124);
+    // Once its time is over that is no more "busy".
+    wait_until("its time is over", || semop(&t, &["-n", "-c", "0,9", &key, "+1"]).status != 75);
+    mend(semop(&t, &["-n", "-c", "0,9", &key, "+1"]), 8);
+    mend(semop(&t, &["-w", "100", "-c", "0,9", &key, "+1"]), 8);
+}
+
 /// A maker that is slow between its two calls: what others give is not lost, and
 /// who says -c waits.
 #[test]

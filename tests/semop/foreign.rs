@@ -56,7 +56,7 @@ fn c_and_posix() {
         // The guardian's giving wakes it too.
         semop(&t, &[&name, "+1"]).ok();
         let held = t.cmd("semop").args([&name, "-1", "--", "cat"]).spawn_open();
-        wait_until("it is held", || held.name() == "cat");
+        wait_until("it is held", || held.runs("cat"));
         let waits = c(&["wait", &name]).spawn();
         wait_until("C waits", || semop(&t, &["--get", "-J", &name]).text().contains("\"waiting\":1"));
         held.output().ok();

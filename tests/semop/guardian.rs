@@ -18,7 +18,7 @@ fn guardians(name: &str) -> Vec<Pid> {
 fn held(t: &Test, name: &str) -> (Running, Pid) {
     semop(t, &["-c", "1", name]).ok();
     let held = t.cmd("semop").args([name, "-1", "--", "sleep", "1000"]).spawn();
-    wait_until("it runs", || held.name() == "sleep");
+    wait_until("it runs", || held.runs("sleep"));
     assert_eq!(values(t, name), "0");
     let guardians = guardians(name);
     assert_eq!(guardians.len(), 1);
@@ -36,10 +36,11 @@ fn m8_the_guardian_is_apart() {
     let name = t.name("sem");
     let (held, guardian) = held(&t, &name);
     let proc = |file: &str| format!("/proc/{guardian}/{file}");
-    let links = entries(proc("fd"));
-    assert_eq!(links.len(), 1, "{links:?}");
-    let link = std::fs::read_link(proc(&format!("fd/{}", links[0]))).unwrap();
-    assert!(link.to_string_lossy().contains("pidfd"), "{link:?}");
+    // What it watches, and what it closes when it has given back.
+    let link = |fd: &String| std::fs::read_link(proc(&format!("fd/{fd}"))).unwrap().display().to_string();
+    let mut links: Vec<_> = entries(proc("fd")).iter().map(link).collect();
+    links.sort();
+    assert!(matches!(&links[..], [pidfd, pipe] if pidfd.contains("pidfd") && pipe.starts_with("pipe:")), "{links:?}");
     assert_eq!(std::fs::read_link(proc("cwd")).unwrap().to_str(), Some("/"));
     let stat = std::fs::read_to_string(proc("stat")).unwrap();
     let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split_whitespace().collect();

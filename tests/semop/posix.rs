@@ -63,10 +63,23 @@ fn f3_f4_names() {
 fn what_a_posix_semaphore_cannot_do() {
     let t = Test::new();
     let name = new(&t, "3");
-    for ops in [&["=0"][..], &["-2"], &["+2"], &["-1", "-1"], &["1:-1"], &["-1", "+1"]] {
-        semop(&t, &[&[&*name], ops].concat()).says(2, "(use a System V set, key:N)");
-        semop(&t, &[&[&*name], ops, &["--", "true"]].concat()).says(125, "(use a System V set, key:N)");
+    for (ops, why) in [
+        (&["=0"][..], "cannot be waited for to be zero, as nobody who takes wakes a waiter"),
+        (&["-2"], "is taken one at a time, as no call takes several or none"),
+        (&["-1", "-1"], "takes one OP at a time, as no call performs several or none"),
+        (&["-1", "+1"], "takes one OP at a time"),
+        (&["1:-1"], "has one element, number 0"),
+    ] {
+        semop(&t, &[&[&*name], ops].concat()).says(2, why);
+        let refused = semop(&t, &[&[&*name], ops, &["--", "true"]].concat()).fails(125);
+        assert!(refused.contains(why) && refused.ends_with("(use a System V set, key:N)"), "{refused}");
     }
+    // What is given is given one by one, at once.
+    semop(&t, &[&name, "+2"]).ok();
+    assert_eq!(values(&t, &name), "5");
+    assert_eq!(semop(&t, &[&name, "+3", "--", "semop", "--get", &name]).text(), "8");
+    assert_eq!(values(&t, &name), "5");
+    semop(&t, &["--set", "3", &name]).ok();
     semop(&t, &["-c", "1,2", &name]).says(2, "is one value");
     semop(&t, &["--set", "1,2", &name]).says(2, "is one value");
     assert_eq!(values(&t, &name), "3");
@@ -279,4 +292,42 @@ fn set_is_one_store() {
     semop(&t, &["--set", "2147483647", &name]).ok();
     assert_eq!(watcher.output().text(), "all");
     assert_eq!(values(&t, &name), "2147483647");
+}
+
+/// Nobody else is there: each finds what the one before has given back.
+#[test]
+fn one_after_another_none_finds_it_missing() {
+    let t = Test::new();
+    let name = new(&t, "1");
+    let script = format!(
+        "for ((i = 0; i < {}; i++)); do semop -n $0 -1 true || echo $i; [ $(semop --get $0) = 1 ] || echo late; done
+        semop -n $0 -1 ./no-such-command 2>/dev/null; semop --get $0
+        semop -n $0 -1 sh -c 'kill -9 $$'; semop --get $0",
+        300 * crate::util::rounds(1)
+    );
+    let run = t.cmd("bash").args(["-c", &script, &name]).run();
+    assert_eq!(String::from_utf8_lossy(&run.stdout), "1\n1\n", "{run:?}");
+}
+
+/// What ends semop ends the command, and what ends the command ends semop.
+#[test]
+fn m4_signals_of_semop_and_its_command() {
+    let t = Test::new();
+    let name = new(&t, "1");
+    for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        let held = t.cmd("semop").args([&*name, "-1", "sleep", "1000"]).spawn();
+        wait_until("it runs", || held.runs("sleep"));
+        let command = held.children()[0];
+        held.kill(signal);
+        // By the signal itself, so that a shell knows.
+        assert_eq!(held.output().status, 128 + signal as i32);
+        wait_until("the command has ended", || nix::sys::signal::kill(command, None).is_err());
+        super::wait_for(&t, &name, "1");
+    }
+    let script = "trap 'exit 3' TERM; echo in; while :; do sleep .01; done";
+    let mut held = t.cmd("semop").args([&*name, "-1", "sh", "-c", script]).spawn_open();
+    crate::util::holders::wait_for_line(&mut held);
+    held.kill(Signal::SIGTERM);
+    assert_eq!(held.output().status, 3);
+    assert_eq!(values(&t, &name), "1");
 }

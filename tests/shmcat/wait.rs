@@ -108,7 +108,8 @@ fn the_timeout() {
             assert!(begin.elapsed() >= Duration::from_millis(least), "{args:?}");
             output.says(status, "did not appear in time");
         }
-        cat(&t, &["-w", "1", &address]).fails(2);
+        // A timeout is one of a wait.
+        cat(&t, &["-w", ".1", &address]).says(124, "did not appear in time");
         // -E moves two statuses and no other.
         cat(&t, &["-E", "7", &address]).says(3, "does not exist");
     }
@@ -172,4 +173,68 @@ fn wait_without_inotify() {
     let flags = if nix::unistd::geteuid().is_root() { "--user --map-root-user" } else { "--user" };
     let Some(run) = t.unshared(flags, &script) else { return };
     assert_eq!(run.run().text(), "hello");
+}
+
+#[test]
+fn wait_for_a_size() {
+    let t = Test::new();
+    for address in [t.name("a"), "file:b".to_owned()] {
+        let path = if address.starts_with('/') { t.shm_path("a") } else { t.path("b") };
+        cat(&t, &["--size", "1", "-w", ".1", &address]).says(124, "did not appear in time");
+        std::fs::write(&path, "").unwrap();
+        cat(&t, &["--size", "1", "-w", ".1", &address]).says(124, "did not become that long in time");
+        let waiting = t.cmd("shmcat").args(["--size", "5", &address]).spawn();
+        waiting.wait_blocked();
+        std::fs::write(&path, "1234").unwrap();
+        cat(&t, &["--size", "5", "-w", "0", &address]).says(124, "that long");
+        t.cmd("shmput").args([&address]).stdin("12345").run().ok();
+        assert_eq!(waiting.output().text(), "12345");
+        assert_eq!(cat(&t, &["--size", "5", "-w", "0", &address]).text(), "12345");
+    }
+}
+
+#[test]
+fn wait_for_the_next_change() {
+    let t = Test::new();
+    let watching = |address: &str| {
+        let watching = t.cmd("shmcat").args(["--changed", address]).spawn();
+        let inotify = |fd: &String| {
+            let link = std::fs::read_link(format!("/proc/{}/fd/{fd}", watching.pid())).unwrap_or_default();
+            link.to_string_lossy().contains("inotify")
+        };
+        let fds = || crate::util::entries(format!("/proc/{}/fd", watching.pid()));
+        wait_until("it watches", || watching.state() == 'S' && fds().iter().any(inotify));
+        watching
+    };
+    for address in [t.name("a"), "file:b".to_owned()] {
+        let path = if address.starts_with('/') { t.shm_path("a") } else { t.path("b") };
+        let path = path.display();
+        for (how, content) in [
+            ("echo -n one | shmput $A", "one"),
+            ("echo -n two | shmput $A", "two"),
+            ("echo -n T | shmput -i $A", "Two"),
+            (&*format!("echo -n W | dd of={path} bs=1 seek=1 conv=notrunc 2>/dev/null"), "TWo"),
+            (&*format!("truncate -s 1 {path}"), "T"),
+        ] {
+            let waiting = watching(&address);
+            // Neither a look nor another name is a change.
+            t.bash("shmcat $A 2>/dev/null; echo x | shmput ${A}x; ipcunlink shm:${A}x").env("A", &address).run();
+            t.bash(how).env("A", &address).run().ok();
+            let now = waiting.output();
+            // A store is seen before or after the others of one command.
+            assert!(now.success() && now.stdout == content.as_bytes(), "{how}: {now:?}");
+        }
+        cat(&t, &["--changed", "-w", ".1", &address]).says(124, "did not change in time");
+    }
+    cat(&t, &["--changed", "0x1"]).says(2, "the kernel reports no change of a System V segment");
+}
+
+#[test]
+fn rings_and_locks_are_not_written_but_with_raw() {
+    let t = Test::new();
+    let (ring, lock) = (t.name("r"), t.name("l"));
+    t.bash(&format!("echo x | ringput -n --size 4K {ring}; shmlock {lock} true")).run();
+    cat(&t, &[&ring]).says(8, &format!("is a ring (ringcat {ring} reads it)"));
+    cat(&t, &[&lock]).says(8, &format!("is a lock (shmlock --status {lock} shows it)"));
+    assert_eq!(cat(&t, &["--raw", &format!("shm:{lock}")]).ok().len(), 4096);
 }

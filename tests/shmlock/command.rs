@@ -28,6 +28,12 @@ fn m5_the_status_of_the_command() {
     assert_eq!(super::status(&t, &l), "state: free");
     for signal in [1, 2, 9, 15, 34, 64] {
         assert_eq!(status(&format!("kill -{signal} $$")).status, 128 + signal);
+        if matches!(signal, 2 | 15) {
+            // Its user wanted that.
+            assert_eq!(super::status(&t, &l), "state: free");
+            let strict = format!("kill -{signal} $$");
+            assert_eq!(lock(&t, &["--strict", &l, "--", "sh", "-c", &strict]).status, 128 + signal);
+        }
         assert!(super::status(&t, &l).starts_with("state: died\n"));
         lock(&t, &["--reset", &l]).ok();
     }
@@ -97,8 +103,15 @@ fn m4_signals_are_passed_on() {
         let output = holder.output();
         assert_eq!((output.status, &*output.stderr, output.stdout), (33, "", format!("{name}\n").into_bytes()));
         assert_eq!(status(&t, &l), "state: free");
-        // Without a trap it dies of it, inside.
-        let holder = trapping(&t, &l, &[], ":");
+        // Without a trap it dies of it, inside. An interruption is no death, but with
+        // --strict.
+        if matches!(signal, Signal::SIGINT | Signal::SIGTERM) {
+            let holder = trapping(&t, &l, &[], ":");
+            holder.kill(signal);
+            assert_eq!(holder.output().status, 128 + signal as i32);
+            wait_for(&t, &l, "state: free");
+        }
+        let holder = trapping(&t, &l, &["--strict"], ":");
         holder.kill(signal);
         assert_eq!(holder.output().status, 128 + signal as i32);
         // Its last sleep may hold the lock a little longer.

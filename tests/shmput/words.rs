@@ -81,6 +81,6 @@ fn messages_say_what_to_write_instead() {
     t.cmd("ipcunlink").args(["shm:ftok:missing"]).run().says(3, "ipcunlink: shm:ftok:missing");
     put(&t, &["ftok:missing"], "x").run().says(3, "shmput: ftok:missing");
     let line = t.cmd("shmput").args([&t.name("x"), "nofile"]).run().fails(1);
-    assert_eq!(line, "shmput: nofile: does not exist");
+    assert_eq!(line, "shmput: nofile: does not exist (it is taken for a file; data comes from standard input)");
     assert!(t.left().is_empty());
 }

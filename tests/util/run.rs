@@ -182,6 +182,19 @@ impl Running {
         self.proc("comm").trim().to_owned()
     }
 
+    /// The processes that it has started.
+    pub fn children(&self) -> Vec<Pid> {
+        let children = self.proc(&format!("task/{}/children", self.pid()));
+        children.split_whitespace().map(|pid| Pid::from_raw(pid.parse().unwrap())).collect()
+    }
+
+    /// Whether it, or a process that it has started, is this program now.
+    pub fn runs(&self, program: &str) -> bool {
+        let is =
+            |pid: Pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == program);
+        is(self.pid()) || self.children().into_iter().any(is)
+    }
+
     /// The letter of ps(1) for its state.
     pub fn state(&self) -> char {
         self.proc("stat").rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('?')
@@ -336,6 +349,14 @@ impl Output {
             self.fail(&format!("status {status}, one line on stderr, nothing on stdout"));
         }
         self.stderr.trim_end().to_owned()
+    }
+
+    /// It failed with this status, and said nothing.
+    #[track_caller]
+    pub fn fails_in_silence(self, status: i32) {
+        if self.status != status || !self.stderr.is_empty() || !self.stdout.is_empty() {
+            self.fail(&format!("status {status}, and nothing said"));
+        }
     }
 
     /// It failed as [`Output::fails`] says, with these words among others.

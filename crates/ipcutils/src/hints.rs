@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use libipc::Kind;
 use libipc::address::Form;
-use libipc::error::{Error, Hint, Spelling};
+use libipc::error::{Error, ErrorKind, Hint, Spelling};
 use libipc::text::printable;
 
 /// An error of the tool `tool`, as the line that a user reads: the object, what went
@@ -18,10 +18,41 @@ pub fn line(error: &Error, contexts: &[String], tool: &str) -> String {
     for context in contexts {
         let _ = write!(line, "; {context}");
     }
-    if let Some(hint) = &error.hint {
-        let _ = write!(line, " ({})", words(hint, tool));
+    let words = error.hint.as_ref().map(|hint| words(hint, tool));
+    if let Some(words) = words.or_else(|| absent(error, tool).map(str::to_owned)) {
+        let _ = write!(line, " ({words})");
     }
     line
+}
+
+/// How the object would come to be, if this tool says that it does not exist.
+fn absent(error: &Error, tool: &str) -> Option<&'static str> {
+    // An identifier is never made, and other names are of files.
+    if error.kind != ErrorKind::Missing || error.problem != "does not exist" || error.object.starts_with("id:") {
+        return None;
+    }
+    match tool {
+        "mqsend" => Some("-c creates it"),
+        "mqrecv" => Some("-c creates it, --wait waits for it"),
+        "semop" => Some("-c VALUE,... creates it"),
+        "shmcat" => Some("shmput creates it, --wait waits for it"),
+        "ringcat" => Some("ringput creates it, --wait waits for it"),
+        "shmlock" => Some("shmlock ADDRESS COMMAND creates it"),
+        "shmwake" => Some("shmwait and shmlock create it"),
+        _ => None,
+    }
+}
+
+/// The kind of object that a tool is for.
+pub fn kind_of(tool: &str) -> Option<Kind> {
+    match tool {
+        "shmcat" | "shmput" => Some(Kind::Shm),
+        "ringcat" | "ringput" => Some(Kind::Ring),
+        "shmlock" | "shmwait" | "shmwake" => Some(Kind::Lock),
+        "mqsend" | "mqrecv" => Some(Kind::Mq),
+        "semop" => Some(Kind::Sem),
+        _ => None,
+    }
 }
 
 /// The hint in the words of the tool that shows it.
@@ -37,6 +68,13 @@ pub fn words(hint: &Hint, tool: &str) -> String {
         }
         Hint::KindForms => format!("say KIND:ADDRESS, where KIND is {}", either(&Kind::ALL.map(Kind::as_str))),
         Hint::OtherKind(address) => format!("say {address}"),
+        Hint::ReadAs(of) => match of.kind() {
+            Kind::Shm => format!("shmcat {} reads it", of.address()),
+            Kind::Ring => format!("ringcat {} reads it", of.address()),
+            Kind::Lock => format!("shmlock --status {} shows it", of.address()),
+            Kind::Mq => format!("mqrecv {} receives from it", of.address()),
+            Kind::Sem => format!("semop --get {} shows it", of.address()),
+        },
         Hint::Remove(address) => format!("ipcunlink {address} removes it"),
         Hint::RemoveIfUnused(address) => format!("if nothing uses it, ipcunlink {address} removes it"),
         Hint::WriteInPlace(None) => format!("write into it with {}", flag("shmput", "-i")),

@@ -13,10 +13,12 @@
 //! | [`undo`] | what was made for a command that failed |
 //! | [`human`] | sizes, ages and moments in words |
 //! | [`hints`] | the words for a hint of the library |
+//! | [`habits`] | what users of other tools type first |
 #![forbid(unsafe_code)]
 
 pub mod app;
 pub mod args;
+pub mod habits;
 pub mod hints;
 pub mod human;
 pub mod message;

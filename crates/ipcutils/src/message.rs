@@ -7,6 +7,8 @@ use libipc::fs::copy::{self, OUTPUT};
 use libipc::process::signals::Deferred;
 use libipc::{Address, Error, ErrorKind, Result};
 
+use crate::app::Io;
+
 /// The form of a message on standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -27,6 +29,9 @@ struct Json<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     r#type: Option<i64>,
     length: usize,
+    /// How many bytes of it are left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cut: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,6 +49,10 @@ pub struct Output<'fd> {
     buffer: Vec<u8>,
     /// Where in the buffer each message ends.
     ends: Vec<usize>,
+    /// The longest part of a message that is written, and who is told of more.
+    longest: Option<(usize, &'fd Io<'fd>)>,
+    /// Who is told of each message.
+    told: Option<&'fd Io<'fd>>,
     /// Signals are deferred while messages are here that are nowhere else.
     signals: Option<Deferred>,
 }
@@ -57,7 +66,20 @@ impl<'fd> Output<'fd> {
     /// Messages for this descriptor. A pipe is not enlarged: the messages in it are
     /// lost with its reader.
     pub fn new(fd: BorrowedFd<'fd>, format: Format, taken: bool) -> Self {
-        Output { fd, format, taken, buffer: Vec::new(), ends: Vec::new(), signals: None }
+        Output { fd, format, taken, buffer: Vec::new(), ends: Vec::new(), longest: None, told: None, signals: None }
+    }
+
+    /// Write no more than the first bytes of a message, and say on standard error how many
+    /// were cut.
+    #[must_use]
+    pub fn cut(self, longest: Option<usize>, io: &'fd Io<'fd>) -> Self {
+        Output { longest: longest.map(|longest| (longest, io)), ..self }
+    }
+
+    /// Say on standard error what each message is.
+    #[must_use]
+    pub fn telling(self, told: Option<&'fd Io<'fd>>) -> Self {
+        Output { told, ..self }
     }
 
     /// Defer signals, before a message is taken, until it is written.
@@ -76,6 +98,17 @@ impl<'fd> Output<'fd> {
     /// # Errors
     /// Those of [`Output::flush`].
     pub fn put(&mut self, address: &Address, body: &[u8], number: i64) -> Result<()> {
+        let sysv = matches!(address, Address::SysV(_));
+        let whole = body.len();
+        let cut = self.longest.and_then(|(longest, io)| Some((whole.checked_sub(longest).filter(|&cut| cut > 0)?, io)));
+        let body = &body[..whole - cut.map_or(0, |(cut, _)| cut)];
+        if let Some(io) = self.told {
+            let kind = if sysv { "type" } else { "priority" };
+            io.warn(format_args!("{address}: {kind} {number}, {whole} bytes"));
+        }
+        if let Some((cut, io)) = cut {
+            io.warn(format_args!("{address}: a message of {whole} bytes, of which {cut} were cut"));
+        }
         match self.format {
             Format::Raw => self.buffer.extend_from_slice(body),
             Format::Ended(end) => {
@@ -83,13 +116,13 @@ impl<'fd> Output<'fd> {
                 self.buffer.push(end);
             }
             Format::Json => {
-                let sysv = matches!(address, Address::SysV(_));
                 let text = std::str::from_utf8(body).ok();
                 let json = Json {
                     address: address.to_string(),
                     priority: (!sysv).then_some(number),
                     r#type: sysv.then_some(number),
-                    length: body.len(),
+                    length: whole,
+                    cut: cut.map(|(cut, _)| cut),
                     body: text,
                     base64: text.is_none().then(|| base64::engine::general_purpose::STANDARD.encode(body)),
                 };

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use libipc::fs::input::Input;
 use libipc::text::printable;
-use libipc::{Error, Result};
+use libipc::{Error, Hint, Result};
 
 use crate::app::{INPUT, Io};
 
@@ -22,7 +22,12 @@ impl Operand {
     pub fn open(path: Option<&Path>) -> Result<Self> {
         let Some(path) = path.filter(|&path| path != Path::new("-")) else { return Ok(Operand(None)) };
         let label = printable(path.as_os_str());
-        let file = File::open(path).map_err(|error| Error::input(&label, &error))?;
+        let file = File::open(path).map_err(|error| {
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            let error = Error::input(&label, &error);
+            let advice = || Hint::Advice("it is taken for a file; data comes from standard input".into());
+            if missing { error.hint(advice()) } else { error }
+        })?;
         Ok(Operand(Some((file, label))))
     }
 

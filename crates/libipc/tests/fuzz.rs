@@ -113,7 +113,7 @@ fn f6_fuzz_the_memory_of_a_semaphore() {
     drop(Semaphores::open(&own.address, &OpenOptions { create: Some(create) }, &mut now()).unwrap());
     let path = PathBuf::from(format!("/dev/shm/sem.{}", &own.address.to_string()[1..]));
     let content = std::fs::read(&path).unwrap();
-    let ops = |change| Ops::new(&own.address, vec![Op { element: 0, change }], None).unwrap();
+    let ops = |change| Ops::new(&own.address, vec![Op { element: 0, change, undo: false }], None).unwrap();
     let (take, give) = (ops(-1), ops(1));
     runner()
         .run(&(changes(4), 0..40_usize), |(changes, size)| {

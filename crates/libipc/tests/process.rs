@@ -104,7 +104,7 @@ fn noticed(signal: i32) -> Arc<AtomicBool> {
 fn a_hosts_sigchld_handler_survives_a_command() {
     let noticed = noticed(SIGCHLD);
     let own = Own::name(Kind::Lock);
-    assert_eq!(acquire(&own).run(&words(&["true"]), false, false), Ok(End::Exited(0)));
+    assert_eq!(acquire(&own).run(&words(&["true"]), false, false, false), Ok(End::Exited(0)));
     // The library's own child was not the host's to notice.
     assert!(!noticed.load(Ordering::SeqCst));
     assert!(Command::new("true").status().unwrap().success());
@@ -123,10 +123,10 @@ fn a_command_ends_in_a_program_with_threads() {
     let own = Own::name(Kind::Lock);
     let lock = acquire(&own);
     for _ in 0..20 {
-        assert_eq!(lock.run(&words(&["true"]), false, false), Ok(End::Exited(0)));
+        assert_eq!(lock.run(&words(&["true"]), false, false, false), Ok(End::Exited(0)));
     }
     let noticed = noticed(SIGCHLD);
-    assert_eq!(lock.run(&words(&["sh", "-c", "exit 3"]), false, true), Ok(End::Exited(3)));
+    assert_eq!(lock.run(&words(&["sh", "-c", "exit 3"]), false, true, false), Ok(End::Exited(3)));
     assert!(!noticed.load(Ordering::SeqCst));
 }
 
@@ -143,7 +143,7 @@ fn a_command_leaves_no_memory() {
     let lock = acquire(&own);
     let mut command = words(&["true"]);
     command.resize(WORDS, "x".into());
-    let run = |died| assert_eq!(lock.run(&command, false, died), Ok(End::Exited(0)));
+    let run = |died| assert_eq!(lock.run(&command, false, died, false), Ok(End::Exited(0)));
     (0..5).for_each(|_| run(true));
     let before = data();
     (0..50).for_each(|_| run(true));
@@ -191,19 +191,19 @@ fn an_ignored_sigbus_comes_back() {
 fn the_next_holder_is_told_how_a_command_ended() {
     let own = Own::name(Kind::Lock);
     let lock = acquire(&own);
-    assert_eq!(lock.run(&words(&["sh", "-c", "exit 3"]), false, false), Ok(End::Exited(3)));
+    assert_eq!(lock.run(&words(&["sh", "-c", "exit 3"]), false, false, false), Ok(End::Exited(3)));
     assert_eq!(lock.owner_died(), Ok(None));
-    assert_eq!(kind(lock.run(&words(&["/no/such/command"]), false, false)), ErrorKind::CommandMissing);
-    assert_eq!(kind(lock.run(&words(&["/"]), false, false)), ErrorKind::CommandRefused);
+    assert_eq!(kind(lock.run(&words(&["/no/such/command"]), false, false, false)), ErrorKind::CommandMissing);
+    assert_eq!(kind(lock.run(&words(&["/"]), false, false, false)), ErrorKind::CommandRefused);
     assert_eq!(lock.owner_died(), Ok(None));
-    assert_eq!(lock.run(&words(&["sh", "-c", "kill -9 $$"]), false, false), Ok(End::Killed(SIGKILL)));
+    assert_eq!(lock.run(&words(&["sh", "-c", "kill -9 $$"]), false, false, false), Ok(End::Killed(SIGKILL)));
     drop(lock);
     let next = acquire(&own);
     let died = next.owner_died().unwrap().unwrap();
     assert_eq!(died.holder.map(|holder| holder.pid), Some(std::process::id()));
     // The command is told, too.
     let told = "[ \"$IPCUTILS_OWNER_DIED\" = 1 ]";
-    assert_eq!(next.run(&words(&["sh", "-c", told]), false, true), Ok(End::Exited(0)));
+    assert_eq!(next.run(&words(&["sh", "-c", told]), false, true, false), Ok(End::Exited(0)));
     assert_eq!(next.owner_died(), Ok(None));
 }
 
@@ -219,7 +219,7 @@ fn a_pthread_mutex_is_given_up_after_a_command() {
     put(&own.address, &bytes, &PutOptions::default()).unwrap();
     let one = mutex(&own.address);
     assert_eq!(one.lock(&mut now()), Ok(false));
-    assert_eq!(one.run(&words(&["true"]), false), Ok(End::Exited(0)));
+    assert_eq!(one.run(&words(&["true"]), false, false), Ok(End::Exited(0)));
     assert_eq!(mutex(&own.address).lock(&mut now()), Ok(false));
     mutex(&own.address).unlock(false).unwrap();
     // A process that ends while it holds the mutex leaves word of that.
@@ -237,7 +237,7 @@ fn address() -> Address {
 fn locks_and_ends() {
     let mutex = mutex(&address());
     assert_eq!(mutex.lock(&mut now()), Ok(false));
-    assert_eq!(mutex.run(&words(&["sh", "-c", "kill -9 $$"]), false), Ok(End::Killed(SIGKILL)));
+    assert_eq!(mutex.run(&words(&["sh", "-c", "kill -9 $$"]), false, false), Ok(End::Killed(SIGKILL)));
 }
 
 fn a_semaphore_taken_with_undo_is_given_back() {
@@ -256,8 +256,8 @@ fn a_semaphore_taken_with_undo_is_given_back() {
 fn takes_and_ends() {
     let address = address();
     let semaphores = Semaphores::open(&address, &sem::OpenOptions::default(), &mut now()).unwrap();
-    let take = Ops::new(&address, vec![Op { element: 0, change: -1 }], None).unwrap();
-    semaphores.operate_with_undo(&take, &mut now()).unwrap();
+    let take = Ops::new(&address, vec![Op { element: 0, change: -1, undo: true }], None).unwrap();
+    semaphores.operate(&take, &mut now()).unwrap();
     assert_eq!(semaphores.values(), Ok(vec![0]));
 }
 

@@ -67,7 +67,7 @@ fn write_in_place_keeps_the_size() {
 #[test]
 fn a_wait_for_a_segment_ends() {
     let own = Own::name(Kind::Shm);
-    let waited = Segment::open(&own.address, &ReadOptions { wait: true }, &mut brief());
+    let waited = Segment::open(&own.address, &ReadOptions { wait: true, ..ReadOptions::default() }, &mut brief());
     assert_eq!(kind(waited), ErrorKind::TimedOut);
 }
 

@@ -23,26 +23,35 @@
 
 mod io;
 mod progress;
+mod separate;
 mod status;
 mod usage;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
 
 use clap::error::ErrorKind as ClapKind;
 use libipc::process::namespace;
 use libipc::process::start::{self, Standard};
-use libipc::{Error, ErrorKind};
+use libipc::{Error, ErrorKind, KindAddress, inventory};
 
 pub use io::{INPUT, Io};
 pub use progress::Bar;
 pub use status::{OWN_FAILURE, Outcome, combined, status};
 
+use crate::hints;
 use status::status_beside_command;
 
 /// A tool: what clap reads its arguments into. By convention the option `-E` is
-/// called `busy_status`, and what follows `--` is called `command`.
+/// called `busy_status`, `-q` is called `quiet`, and the words of a command are called
+/// `command`, or `shell` for a string of sh.
 pub trait Tool: clap::Parser {
+    /// Whether this operand, the `place`th from 0 on, is the tool's own. The first that is
+    /// not begins the command.
+    fn is_own(_place: usize, _operand: &OsStr) -> bool {
+        true
+    }
+
     /// Run the tool. An error may carry contexts, which say what was done before it, as
     /// "messages sent: 3".
     ///
@@ -98,13 +107,15 @@ fn last_resort(name: &'static str) {
 
 /// Run a tool with these arguments and descriptors. Returns its exit status.
 pub fn run<T: Tool>(args: impl IntoIterator<Item = OsString>, io: &Io<'_>) -> u8 {
-    let argv: Vec<_> = std::iter::once(OsString::from(io.tool)).chain(args).collect();
+    let mut argv: Vec<_> = std::iter::once(OsString::from(io.tool)).chain(args).collect();
+    separate::separate(&T::command(), &mut argv, T::is_own);
     let parsed = T::command().try_get_matches_from(&argv).and_then(|matches| {
         let busy = matches.try_get_one::<u8>("busy_status").ok().flatten().copied();
-        let command = matches.try_contains_id("command").unwrap_or(false);
-        Ok((T::from_arg_matches(&matches)?, busy, command))
+        let command = ["command", "shell"].iter().any(|id| matches.try_contains_id(id).unwrap_or(false));
+        let quiet = matches.try_get_one::<bool>("quiet").ok().flatten().copied().unwrap_or(false);
+        Ok((T::from_arg_matches(&matches)?, busy, command, quiet))
     });
-    let (tool, busy, command) = match parsed {
+    let (tool, busy, command, quiet) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => return not_parsed::<T>(&argv, &error, io),
     };
@@ -118,9 +129,10 @@ pub fn run<T: Tool>(args: impl IntoIterator<Item = OsString>, io: &Io<'_>) -> u8
             Ok(Outcome::Failed(status)) => return status,
             Err(error) => error,
         };
-        let kind = tell(&error, io);
+        let silent = quiet && error.downcast_ref::<Error>().is_some_and(|error| is_wait(error.kind));
+        let kind = tell(&error, &Io { stderr: io.stderr.filter(|_| !silent), ..*io });
         match (kind, busy) {
-            (ErrorKind::Busy | ErrorKind::TimedOut, Some(busy)) => busy,
+            (kind, Some(busy)) if is_wait(kind) => busy,
             _ if command => status_beside_command(kind),
             _ => status(kind),
         }
@@ -129,6 +141,11 @@ pub fn run<T: Tool>(args: impl IntoIterator<Item = OsString>, io: &Io<'_>) -> u8
         None => run(),
         Some(pid) => namespace::within(pid, run).unwrap_or_else(|error| io.fail(&error, &[])),
     }
+}
+
+/// Whether it would have to wait, or has waited in vain.
+fn is_wait(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Busy | ErrorKind::TimedOut)
 }
 
 /// Report an error and its contexts. Returns its kind.
@@ -141,8 +158,21 @@ fn tell(error: &anyhow::Error, io: &Io<'_>) -> ErrorKind {
     let contexts = error.chain().take_while(|link| !link.is::<Error>()).map(ToString::to_string);
     let mut contexts: Vec<String> = contexts.collect();
     contexts.reverse();
+    contexts.extend(permissions(root, io.tool));
     io.fail(root, &contexts);
     root.kind
+}
+
+/// To whom an object belongs that may not be used, and its mode.
+fn permissions(error: &Error, tool: &str) -> Option<String> {
+    if error.kind != ErrorKind::Denied || error.errno.is_none() {
+        return None;
+    }
+    let kind = hints::kind_of(tool)?;
+    let address = kind.parse(OsStr::new(&error.object)).ok()?;
+    let object = inventory::find(&KindAddress::new(kind, address).ok()?).ok()?;
+    let owner = inventory::users::Names::of_users().name(object.uid);
+    Some(format!("it belongs to {owner}, and its mode is {:04o}", object.mode))
 }
 
 /// Help and version go to stdout; a usage error is one line.
@@ -151,7 +181,7 @@ fn not_parsed<T: Tool>(argv: &[OsString], error: &clap::Error, io: &Io<'_>) -> u
         let text = error.to_string();
         return io.print(text.trim_end()).map_or_else(|error| io.fail(&error, &[]), |()| 0);
     }
-    let message = usage::line(error, io.tool);
+    let message = usage::line(error, io.tool, argv);
     let help = if message.ends_with(')') { String::new() } else { format!(" (see '{} --help')", io.tool) };
     io.warn(format_args!("{message}{help}"));
     if had_command::<T>(argv) { OWN_FAILURE } else { status(ErrorKind::Usage) }

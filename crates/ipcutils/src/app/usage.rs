@@ -1,16 +1,16 @@
 //! Usage errors on one line, in the style of all messages.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 
 use clap::error::{ContextKind, ErrorKind as ClapKind};
 use libipc::error::Error;
 use libipc::text::printable;
 
-use crate::hints;
+use crate::{habits, hints};
 
 /// clap's message on one line. For a value that one of our own parsers refused, it is
 /// the parser's message.
-pub(super) fn line(error: &clap::Error, tool: &str) -> String {
+pub(super) fn line(error: &clap::Error, tool: &str, argv: &[OsString]) -> String {
     if let (ClapKind::ValueValidation, Some(source)) = (error.kind(), std::error::Error::source(error)) {
         let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
         let words = match source.downcast_ref::<Error>() {
@@ -30,5 +30,8 @@ pub(super) fn line(error: &clap::Error, tool: &str) -> String {
     let message = one_line(paragraphs.next().unwrap_or(&text));
     let tip = paragraphs.map(one_line).find(|tip| tip.starts_with("tip: a similar"));
     let message = message.strip_prefix("error: ").unwrap_or(&message).to_owned();
+    if let Some(advice) = habits::advice(error, tool, argv) {
+        return format!("{message} ({advice})");
+    }
     tip.map_or(message.clone(), |tip| format!("{message}, {}", &tip["tip: ".len()..]))
 }

@@ -41,6 +41,9 @@ pub struct Waiting {
     /// Status instead of 75 and 124
     #[arg(short = 'E', long, value_name = "CODE", value_parser = exit_status)]
     pub busy_status: Option<u8>,
+    /// No message for 75 and 124
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
 impl Waiting {
@@ -164,7 +167,7 @@ pub struct NewQueue {
     mode: Option<Mode>,
     /// Say if an existing queue has other limits
     #[arg(short, long)]
-    verbose: bool,
+    pub verbose: bool,
 }
 
 impl NewQueue {

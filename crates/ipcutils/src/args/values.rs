@@ -22,11 +22,6 @@ pub fn address(kind: Kind) -> impl TypedValueParser<Value = Address> {
     OsStringValueParser::new().try_map(move |text: OsString| kind.parse(&text))
 }
 
-/// The ADDRESS of an object whose kind depends on another option.
-pub fn any_address() -> impl TypedValueParser<Value = Address> {
-    OsStringValueParser::new().try_map(|text: OsString| Address::parse(&text))
-}
-
 /// KIND:ADDRESS.
 pub fn kind_address() -> impl TypedValueParser<Value = KindAddress> {
     OsStringValueParser::new().try_map(|text: OsString| KindAddress::parse(&text))
@@ -76,20 +71,37 @@ pub fn mode(text: &str) -> Result<Mode, String> {
     bits.and_then(Mode::from_bits).ok_or_else(|| format!("{text:?} is no mode: an octal number up to 777"))
 }
 
-/// A number of bytes, with K, M, G or T for powers of 1024.
+/// A number of bytes, with K, M, G or T for powers of 1024: `4096`, `64K`, `64KiB`,
+/// `1.5G`.
 pub fn size(text: &str) -> Result<u64, String> {
-    let (digits, shift) = match text.as_bytes().last() {
-        Some(b'K') => (&text[..text.len() - 1], 10),
-        Some(b'M') => (&text[..text.len() - 1], 20),
-        Some(b'G') => (&text[..text.len() - 1], 30),
-        Some(b'T') => (&text[..text.len() - 1], 40),
-        _ => (text, 0),
+    let unit = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit);
+    let shift = match unit.strip_suffix("iB").unwrap_or(unit) {
+        "" if unit.is_empty() => Some(0),
+        "K" | "k" => Some(10),
+        "M" | "m" => Some(20),
+        "G" | "g" => Some(30),
+        "T" | "t" => Some(40),
+        _ => None,
     };
-    let number = decimal(digits).and_then(|number| number.checked_mul(1 << shift));
     // Sizes and offsets of files are signed.
-    number
-        .filter(|&number| i64::try_from(number).is_ok())
-        .ok_or_else(|| format!("{text:?} is no size: a number, with K, M, G or T for powers of 1024"))
+    shift.and_then(|shift| scaled(number, shift)).filter(|&number| i64::try_from(number).is_ok()).ok_or_else(|| {
+        format!("{text:?} is no size: a number, as 4096, or with K, M, G or T for powers of 1024, as 64K or 1.5G")
+    })
+}
+
+/// A number times a power of two, which must be whole: there is no half byte.
+fn scaled(number: &str, shift: u32) -> Option<u64> {
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    // More digits would not fit; a whole result needs no more.
+    if number.ends_with('.') || whole.is_empty() || part.len() > 18 {
+        return None;
+    }
+    let ten = 10u128.pow(part.len() as u32);
+    let digits = u128::from(decimal(whole)?) * ten + u128::from(if part.is_empty() { 0 } else { decimal(part)? });
+    let product = digits.checked_mul(1 << shift)?;
+    // 0.1G is as many whole bytes as are in it.
+    if shift == 0 && product % ten != 0 { None } else { u64::try_from(product / ten).ok() }
 }
 
 /// A size of at least a byte.
@@ -183,7 +195,17 @@ mod tests {
         assert_eq!(size("1M"), Ok(1 << 20));
         assert_eq!(size("3G"), Ok(3 << 30));
         assert_eq!(size("1T"), Ok(1 << 40));
-        for text in ["", "K", "-1", "+1", " 1", "1 ", "1k", "1KB", "0x10", "1.5K", "9223372036854775808", "8388608T"] {
+        for (text, bytes) in [("2k", 2048), ("64KiB", 65536), ("1MiB", 1 << 20), ("10m", 10 << 20), ("1g", 1 << 30)] {
+            assert_eq!(size(text), Ok(bytes));
+        }
+        assert_eq!(size("1.5K"), Ok(1536));
+        assert_eq!(size("1.5G"), Ok(3 << 29));
+        assert_eq!(size("0.5M"), Ok(1 << 19));
+        assert_eq!(size("0.1K"), Ok(102));
+        assert_eq!(size("4.0"), Ok(4));
+        let (words, large) =
+            (["", "K", "KiB", "-1", "+1", " 1", "1 ", "1KB", "1iB", "1 K", "0x10"], "9223372036854775808");
+        for text in words.into_iter().chain([large, "8388608T", "1.5", ".5K", "1.K", "1.5.5K", "1e3", "9e9G"]) {
             assert!(size(text).is_err(), "{text:?}");
         }
     }

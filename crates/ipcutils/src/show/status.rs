@@ -137,10 +137,13 @@ impl Lock {
         let participants = |all: &[Participant]| all.iter().map(Process::new).collect();
         let mark = status.mark.as_ref().map(Process::marked);
         let held = status.state == lock::State::Held;
-        let (holder, died) = if held { (mark, None) } else { (None, mark) };
+        // A holder by a descriptor leaves no mark: the one that is there is of a dead one.
+        let marked = held && status.descriptors.is_empty();
+        let (holder, died) = if marked { (mark, None) } else { (None, mark) };
+        let readers = if held { &status.descriptors } else { &status.readers };
         Lock {
             state: status.state.as_str(),
-            holders: if held { holder.into_iter().collect() } else { participants(&status.readers) },
+            holders: if marked { holder.into_iter().collect() } else { participants(readers) },
             died,
             waiters: participants(&status.waiters),
             sleepers: participants(&status.sleepers),

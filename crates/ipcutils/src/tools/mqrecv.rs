@@ -14,6 +14,7 @@ use crate::undo::{or_discard, wait_or_discard};
 /// Receive messages from a queue
 #[derive(clap::Parser, Debug)]
 #[command(name = "mqrecv", version, after_help = args::AFTER_HELP)]
+#[command(mut_arg("verbose", |arg| arg.help("Say what each message is, and other limits")))]
 #[command(mut_arg("lines", |arg| arg.help("End each message with a newline")))]
 #[command(mut_arg("null", |arg| arg.help("End each message with a NUL")))]
 pub struct Args {
@@ -45,6 +46,12 @@ pub struct Args {
     /// POSIX: wait for a message and take none
     #[arg(long, conflicts_with_all = ["follow", "drain", "count", "peek", "Ends", "json"])]
     wait_only: bool,
+    /// Cut longer messages to N bytes, and say so
+    #[arg(long, value_name = "N", value_parser = args::size, conflicts_with = "wait_only")]
+    truncate: Option<u64>,
+    /// Wait for the queues to exist
+    #[arg(long, conflicts_with_all = ["create", "nonblock"])]
+    wait: bool,
     #[command(flatten)]
     waiting: Waiting,
     /// One JSON object per message
@@ -59,15 +66,17 @@ impl Tool for Args {
         self.check_addresses()?;
         // Asked for before a queue is made: a failure must not leave one.
         let out = if self.wait_only { None } else { Some(io.stdout()?) };
-        let mut queues = self.open()?;
+        let mut wait = Wait::new(self.waiting.timeout());
+        let mut queues = self.open(&mut wait)?;
         for (queue, address) in queues.iter().zip(&self.address) {
             self.create.report_other_limits(io, address, queue);
         }
-        let mut wait = Wait::new(self.waiting.timeout());
+        let longest = self.truncate.map(|longest| usize::try_from(longest).unwrap_or(usize::MAX));
+        let said = self.create.verbose.then_some(io);
         let words: Vec<_> = self.address.iter().map(Address::to_string).collect();
         wait_or_discard(&mut queues[..], words.join(", "), |queues| {
             let Some(out) = out else { return mq::wait_for_any(queues, &mut wait).map(drop) };
-            let mut output = Output::new(out, self.format(), !self.peek);
+            let mut output = Output::new(out, self.format(), !self.peek).cut(longest, io).telling(said);
             let received = self.receive_all(queues, &mut wait, &mut output);
             // Taken messages are written whatever ended the receiving. An error of that
             // matters more.
@@ -97,9 +106,10 @@ impl Args {
                 Address::Name(_) if self.peek => {
                     usage("a POSIX queue cannot be looked into", "use --wait-only, or a System V queue")
                 }
-                Address::Name(_) if self.r#type.or(self.except).or(self.up_to).is_some() => {
-                    usage("messages of POSIX queues have no type", "the highest priority comes first")
-                }
+                Address::Name(_) if self.r#type.or(self.except).or(self.up_to).is_some() => usage(
+                    "messages of POSIX queues have no type",
+                    "the highest priority comes first, and -w is the timeout",
+                ),
                 Address::SysV(_) | Address::Name(_) => Ok(()),
             };
             refused.and(self.create.wanted(false, address))?;
@@ -107,11 +117,15 @@ impl Args {
         Ok(())
     }
 
-    fn open(&self) -> Result<Vec<Queue>> {
+    fn open(&self, wait: &mut Wait) -> Result<Vec<Queue>> {
         let mut queues = Vec::new();
         for address in &self.address {
             let create = self.create.wanted(false, address)?;
-            let opened = Queue::open(address, &OpenOptions { direction: Direction::Receive, create });
+            let options = OpenOptions { direction: Direction::Receive, create };
+            let opened = match self.wait {
+                true => Queue::open_when_there(address, &options, wait),
+                false => Queue::open(address, &options),
+            };
             queues.push(or_discard(&queues[..], opened)?);
         }
         Ok(queues)

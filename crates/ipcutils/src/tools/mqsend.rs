@@ -1,6 +1,7 @@
 //! mqsend: messages into a queue.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 
 use anyhow::Context;
@@ -25,7 +26,7 @@ use crate::undo::or_discard;
 pub struct Args {
     #[command(flatten)]
     create: NewQueue,
-    /// Only create: status 4 if it exists
+    /// Create it, also empty: status 4 if it exists
     #[arg(short = 'x', long)]
     exclusive: bool,
     /// POSIX: 0 to 32767, higher ones first [default: 0]
@@ -75,6 +76,7 @@ impl Tool for Args {
             sent += 1;
             Ok(())
         });
+        // Without a message the queue is made all the same, if that was asked for.
         let done = done.and_then(|()| target.queue()?.check_linked());
         if done.is_err() && sent == 0 {
             target.queue.as_slice().discard();
@@ -115,7 +117,12 @@ impl Args {
         }
         let (input, longest) = (Input::new(io.stdin()?, INPUT)?, longest_message(address));
         let too_long = || longer_than_any(address);
-        let Some(end) = self.ends.end() else { return send(&whole(&input, longest, too_long)?, true) };
+        let Some(end) = self.ends.end() else {
+            // Nobody types a message to a command that is to make a queue.
+            let nothing = self.exclusive && io.stdin()?.is_terminal();
+            let message = if nothing { Vec::new() } else { whole(&input, longest, too_long)? };
+            return if self.exclusive && message.is_empty() { Ok(()) } else { send(&message, true) };
+        };
         let mut records = Records::new(&input, end, longest);
         while let Some((record, waited)) = records.next(too_long)? {
             send(record, waited)?;

@@ -24,12 +24,24 @@ pub struct Args {
     /// Wait until the segment exists and has been filled
     #[arg(long)]
     wait: bool,
+    /// Wait until it has N bytes; 1 for "not empty"
+    #[arg(long, value_name = "N", value_parser = args::positive_size)]
+    size: Option<u64>,
+    /// Wait for the next change of a name
+    #[arg(long)]
+    changed: bool,
     /// Wait no longer than this: 2, .5, 500ms, 1m30s
-    #[arg(short = 'w', long, value_name = "DURATION", value_parser = args::duration, requires = "wait")]
+    #[arg(short = 'w', long, value_name = "DURATION", value_parser = args::duration)]
     timeout: Option<Duration>,
     /// Status instead of 75 (being filled), 124 (timeout)
     #[arg(short = 'E', long, value_name = "CODE", value_parser = args::exit_status)]
     pub busy_status: Option<u8>,
+    /// No message for 75 and 124
+    #[arg(short, long)]
+    quiet: bool,
+    /// Read the bytes of a ring or a lock, too
+    #[arg(long)]
+    raw: bool,
     /// Give a pipe the pages themselves, not a copy
     #[arg(long)]
     zero_copy: bool,
@@ -47,7 +59,10 @@ impl Tool for Args {
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome> {
         let out = io.stdout()?;
         let timeout = self.timeout.map_or(Timeout::Never, Timeout::After);
-        let segment = Segment::open(&self.address, &ReadOptions { wait: self.wait }, &mut Wait::new(timeout))?;
+        let Args { size, changed, raw, .. } = self;
+        let wait = self.wait || self.timeout.is_some();
+        let options = ReadOptions { wait, size, changed, raw };
+        let segment = Segment::open(&self.address, &options, &mut Wait::new(timeout))?;
         let length = segment.size().saturating_sub(self.offset).min(self.length.unwrap_or(u64::MAX));
         let bar = io.progress(self.progress, Some(length));
         let mut counter = bar.counter();

@@ -1,6 +1,6 @@
 //! shmwait: wait for a condition, then run a command under its mutex.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use libipc::lock::{Condition, Lock, LockMode, OpenOptions, OwnerDied};
 use libipc::mode::Mode;
@@ -11,7 +11,7 @@ use libipc::{Address, Discard, Error, ErrorKind, Hint, Kind, Result};
 
 use crate::app::{Io, Outcome, Tool};
 use crate::args::{self, Waiting};
-use crate::owner;
+use crate::owner::{self, Waited};
 use crate::undo::{or_discard, wait_or_discard};
 
 /// Wait for a wake-up or a condition, then run a command under the mutex
@@ -23,6 +23,9 @@ pub struct Args {
     until: Option<OsString>,
     #[command(flatten)]
     waiting: Waiting,
+    /// Say how long it has waited
+    #[arg(short, long)]
+    verbose: bool,
     #[arg(value_parser = args::address(Kind::Lock), help = args::forms(Kind::Lock, &[]) + "; made if it is absent")]
     address: Address,
     /// What to run then
@@ -31,18 +34,30 @@ pub struct Args {
 }
 
 impl Tool for Args {
+    fn is_own(place: usize, _operand: &OsStr) -> bool {
+        place == 0
+    }
+
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome> {
         let mut wait = Wait::new(self.waiting.timeout()).started();
+        let waited = Waited::begin(io, &self.address, self.verbose);
         let options = |mode| OpenOptions { mode, create: Some(Mode::PRIVATE) };
         // A process that only waits for a wake-up needs no mutex.
         let alone = self.until.is_none() && self.command.is_empty();
         let options = options(if alone { LockMode::Shared } else { LockMode::Exclusive });
         let lock = match self.until {
-            Some(_) => Lock::acquire(&self.address, &options, &mut wait)?,
-            None => Lock::open(&self.address, &options)?,
+            Some(_) => Lock::acquire(&self.address, &options, &mut wait),
+            None => Lock::open(&self.address, &options),
         };
-        let waited = self.wait(&lock, &mut wait);
-        or_discard(&lock, waited.map_err(Into::into).and_then(|()| self.run_command(io, &lock)))
+        let lock = lock.map_err(|error| owner::held(error, &self.address))?;
+        let done = self.wait(&lock, &mut wait).map_err(|error| owner::held(error, &self.address));
+        or_discard(
+            &lock,
+            done.and_then(|()| {
+                waited.say();
+                self.run_command(io, &lock)
+            }),
+        )
     }
 }
 
@@ -52,7 +67,7 @@ impl Args {
         let condition = Condition::to_sleep(lock)?;
         let mut sleep = |seen, needs_mutex| {
             wait_or_discard(&mut &*lock, &self.address, |lock| {
-                condition.sleep(seen, wait)?;
+                condition.sleep(seen, wait).map_err(|error| self.explain(error))?;
                 if needs_mutex { lock.reacquire(wait) } else { Ok(()) }
             })
         };
@@ -69,6 +84,17 @@ impl Args {
         Ok(())
     }
 
+    /// What was waited for in vain.
+    fn explain(&self, error: Error) -> Error {
+        match (error.kind, &self.until) {
+            (ErrorKind::Busy, Some(_)) => Error { problem: "the condition does not hold".to_owned(), ..error },
+            (ErrorKind::TimedOut, Some(_)) => {
+                Error { problem: "the condition did not hold in time".to_owned(), ..error }
+            }
+            _ => error,
+        }
+    }
+
     fn run_command(&self, io: &Io<'_>, lock: &Lock) -> anyhow::Result<Outcome> {
         if self.command.is_empty() {
             return Ok(Outcome::Done);
@@ -77,7 +103,7 @@ impl Args {
         if let Some(died) = &died {
             owner::died(io, died, &self.address, false, Hint::Reset(self.address.clone()))?;
         }
-        Ok(lock.run(&self.command, false, died.is_some())?.into())
+        Ok(lock.run(&self.command, false, died.is_some(), false)?.into())
     }
 }
 

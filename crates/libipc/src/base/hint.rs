@@ -21,6 +21,8 @@ pub enum Hint {
     // Objects that are in the way, or of another kind.
     /// The object is of another kind: use this address.
     OtherKind(KindAddress),
+    /// The object is of another kind: read it as that.
+    ReadAs(KindAddress),
     /// Remove the object.
     Remove(KindAddress),
     /// Remove the object if nobody uses it.

@@ -118,6 +118,26 @@ pub(crate) fn conflicting(file: impl AsFd, mode: LockMode, range: Range) -> nix:
     Ok(Some((found, Range { start: flock.l_start, len: flock.l_len })))
 }
 
+/// The locks that other open files hold within these bytes, at most `most`; what lies
+/// side by side and belongs to one file is one.
+pub(crate) fn others(file: impl AsFd, range: Range, most: usize) -> nix::Result<Vec<Range>> {
+    let mut found = Vec::new();
+    // The kernel tells one of the locks within a range. The parts before and after it
+    // are asked next.
+    let mut ranges = vec![(range.start, range.start + range.len)];
+    while let Some((from, to)) = ranges.pop() {
+        if from >= to || found.len() == most {
+            continue;
+        }
+        let all = Range { start: from, len: to - from };
+        let Some((_, bytes)) = conflicting(&file, LockMode::Exclusive, all)? else { continue };
+        let end = if bytes.len == 0 { to } else { bytes.start.saturating_add(bytes.len) };
+        found.push(Range { start: bytes.start.max(from), len: end - bytes.start.max(from) });
+        ranges.extend([(end.max(from), to), (from, bytes.start)]);
+    }
+    Ok(found)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

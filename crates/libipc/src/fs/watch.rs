@@ -1,6 +1,7 @@
 //! Waiting for a name to appear: inotify(7) on its directory where that is possible,
-//! else looks in growing intervals.
+//! else looks in growing intervals. Waiting for what a name means to change.
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::entry::Entry;
+use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::wait::{Backoff, Deadline, poll_timeout};
 
 /// Waits for names to appear in a directory.
@@ -41,5 +43,45 @@ impl Watcher {
         let timeout = poll_timeout(deadline.at_most(Self::LONGEST));
         let _ = poll(&mut [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)], timeout);
         let _ = inotify.read_events();
+    }
+}
+
+/// Notices changes of one name: something is made or moved there, or written, or its
+/// times are set.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    inotify: Inotify,
+    leaf: OsString,
+    _entry: Entry,
+}
+
+impl Changes {
+    /// Watch from now on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoRoom`] if this user has too many watches.
+    pub(crate) fn new(entry: Entry) -> Result<Self> {
+        let kinds =
+            AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_ATTRIB;
+        let dir = format!("/proc/self/fd/{}", entry.dir.as_raw_fd());
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
+        let watched = inotify.and_then(|inotify| inotify.add_watch(dir.as_str(), kinds).map(|_| inotify));
+        match watched {
+            Ok(inotify) => Ok(Changes { inotify, leaf: entry.leaf().to_owned(), _entry: entry }),
+            Err(errno) => {
+                let problem = format!("its changes cannot be watched, inotify: {}", errno.desc());
+                Err(Error::new(ErrorKind::NoRoom, entry.label(), problem))
+            }
+        }
+    }
+
+    /// Wait for a change, for a while at most: whether there was one. Events that were
+    /// too many for the kernel count as one.
+    pub(crate) fn came(&mut self, deadline: &Deadline) -> bool {
+        let timeout = poll_timeout(deadline.at_most(Watcher::LONGEST));
+        let _ = poll(&mut [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)], timeout);
+        let events = self.inotify.read_events().unwrap_or_default();
+        let is_ours = |name: Option<&OsString>| name == Some(&self.leaf);
+        events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) || is_ours(event.name.as_ref()))
     }
 }

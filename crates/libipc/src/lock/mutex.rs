@@ -2,25 +2,31 @@
 //! its holder leaves in memory.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::getppid;
+
 use super::layout::{self, Holder};
 use super::presence::{Announced, MUTEX, Role};
-use super::status::Status;
-use crate::base::address::{Address, Kind};
+use super::status::{State, Status};
+use crate::base::address::{Address, Kind, Name};
 use crate::base::discard::Discard;
 use crate::base::error::{Error, ErrorKind, Hint, Result, errno_of};
 use crate::base::mode::Mode;
+use crate::base::text::printable;
 use crate::base::wait::{Timeout, Wait};
-use crate::fs::byte_lock::{self, LockMode};
+use crate::fs::byte_lock::{self, LockMode, Range};
 use crate::fs::draft::Draft;
-use crate::fs::entry::{Access, Entry, Object, RACES};
+use crate::fs::entry::{Access, Entry, Object, RACES, SHM_DIR};
 use crate::fs::kind::{self, check_name};
 use crate::process::command::{Child, End};
 use crate::process::signals::Forwarded;
+use crate::sys;
 
 /// The variable that tells a command that the last holder died inside.
 const OWNER_DIED: &str = "IPCUTILS_OWNER_DIED";
@@ -247,13 +253,14 @@ impl Lock {
     ///
     /// - The command inherits the descriptor, and with it the lock, unless `close` is
     ///   set. So it keeps the lock if this process is killed.
-    /// - A command that is killed by a signal died inside: the next holder is told.
+    /// - A command that is killed by a signal died inside: the next holder is told. SIGINT
+    ///   and SIGTERM are no death, unless `strict`.
     /// - With `died` the command is told that the last holder died.
     ///
     /// # Errors
     /// Those of [`Ready::run`](crate::process::command::Ready::run), and of
     /// [`Lock::reset`].
-    pub fn run(&self, command: &[OsString], close: bool, died: bool) -> Result<End> {
+    pub fn run(&self, command: &[OsString], close: bool, died: bool, strict: bool) -> Result<End> {
         let variables = [OwnerDied::variable(died)];
         let child = Child {
             variables: &variables,
@@ -269,11 +276,81 @@ impl Lock {
         let end = child.run(&signals).map(|(end, _)| end);
         self.object.trace_use();
         // If nothing was run, the mark of a dead holder stays.
-        let properly = end.as_ref().map_or(!died, |end| end.is_proper());
+        let properly = end.as_ref().map_or(!died, |end| end.is_proper() || end.is_interruption() && !died && !strict);
         if exclusive && properly {
             self.reset()?;
         }
         end
+    }
+
+    /// Lock by a descriptor that the caller of this process has open, too, on the object
+    /// at `address`. The mutex is held until the caller closes it: F_OFD_SETLKW of
+    /// fcntl_locking(2). No mark is left, so that the end of the caller is no death.
+    ///
+    /// A shell makes an empty file when it opens one: that becomes a lock.
+    ///
+    /// # Errors
+    /// Those of [`Lock::acquire`]; [`ErrorKind::Usage`] for a descriptor that is not open,
+    /// not on this object, or not for this mode.
+    pub fn adopt(descriptor: i32, address: &Address, mode: LockMode, wait: &mut Wait) -> Result<Self> {
+        let lock = Self::by(descriptor, address, mode)?;
+        if !lock.wait(wait)? || !lock.has_its_name()? {
+            return Err(lock.gone());
+        }
+        let file = lock.object.file();
+        let size = || lock.object.size_now().map_err(|errno| lock.entry.errno(errno));
+        if size()? == 0 && mode == LockMode::Exclusive {
+            lock.marked(file.write_all_at(&layout::fresh(), 0))?;
+        }
+        if let Err(error) = lock.identify().and_then(|()| layout::check_size(size()?, address)) {
+            let _ = lock.release();
+            return Err(error);
+        }
+        let role = if mode == LockMode::Exclusive { Role::Descriptor } else { Role::Reader };
+        Announced::of(file, role, getppid().as_raw().cast_unsigned()).keep();
+        Ok(lock)
+    }
+
+    /// Release what [`Lock::adopt`] has locked. If it was locked alone, the protected data
+    /// is sound now, whoever died before.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] as of [`Lock::adopt`].
+    pub fn release_adopted(descriptor: i32, address: &Address) -> Result<()> {
+        let lock = Self::by(descriptor, address, LockMode::Shared)?;
+        let file = lock.object.file();
+        let failed = |errno| lock.entry.errno(errno);
+        let others = byte_lock::is_held(file, LockMode::Shared, MUTEX).map_err(failed)?;
+        if !others && Self::inspect(address).is_ok_and(|status| status.state == State::Held) {
+            lock.marked(layout::mark_free(file))?;
+        }
+        byte_lock::unlock(file, Range::ALL).map_err(failed)
+    }
+
+    fn by(descriptor: i32, address: &Address, mode: LockMode) -> Result<Self> {
+        let entry = Entry::new(address.name(Kind::Lock)?)?;
+        check_name(&entry)?;
+        let path = match address {
+            Address::Name(Name::File(path)) => printable(path.as_os_str()),
+            _ => format!("{SHM_DIR}{address}"),
+        };
+        let refuse = |what: &str| {
+            let problem = format!("descriptor {descriptor} {what}");
+            let hint = Hint::advice(format!("exec {descriptor}<>{path}"));
+            Error::new(ErrorKind::Usage, address, problem).hint(hint)
+        };
+        let file = sys::duplicate(descriptor).map_err(|_| refuse("is not open"))?;
+        let flags = fcntl(&file, FcntlArg::F_GETFL).map_err(|errno| entry.errno(errno))?;
+        let object = Object::of(File::from(file)).map_err(|errno| entry.errno(errno))?;
+        match OFlag::from_bits_truncate(flags) & OFlag::O_ACCMODE {
+            OFlag::O_RDWR => {}
+            OFlag::O_RDONLY if mode == LockMode::Shared => {}
+            _ => return Err(refuse("is not open for reading and writing")),
+        }
+        if !entry.means(&object)? {
+            return Err(refuse("is open on something else"));
+        }
+        Ok(Lock { entry, object, address: address.clone(), mode, new: false })
     }
 
     fn marked(&self, written: io::Result<()>) -> Result<()> {

@@ -20,6 +20,8 @@ pub(super) enum Role {
     Sleeper = 3,
     /// Has a reader's lock.
     Reader = 4,
+    /// Has the lock alone, by a descriptor of its own.
+    Descriptor = 5,
 }
 
 /// The byte that is the mutex.
@@ -64,8 +66,13 @@ pub(super) struct Announced<'f> {
 impl<'f> Announced<'f> {
     /// Announce this process.
     pub(super) fn new(file: &'f File, role: Role) -> Self {
+        Self::of(file, role, std::process::id())
+    }
+
+    /// Announce a process that has the file open, too.
+    pub(super) fn of(file: &'f File, role: Role, pid: u32) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let pid = i64::from(std::process::id()) & ((1 << (RANGE - PID)) - 1);
+        let pid = i64::from(pid) & ((1 << (RANGE - PID)) - 1);
         let seconds = now.as_secs().cast_signed() & ((1 << (PID - SECONDS)) - 1);
         let chance = i64::from(now.subsec_nanos() & ((1 << SECONDS) - 1));
         let range = Range::at((role as i64) << RANGE | pid << PID | seconds << SECONDS | chance);

@@ -180,17 +180,18 @@ impl Mutex {
     ///
     /// - The command is killed if this thread ends before it, as when the process dies.
     /// - A command that is killed by a signal died inside: the mutex stays locked, and
-    ///   at the end of this thread the kernel marks it for the next owner.
+    ///   at the end of this thread the kernel marks it for the next owner. SIGINT and
+    ///   SIGTERM are no death, unless `strict`.
     /// - With `died` the command is told that the last owner died.
     ///
     /// # Errors
     /// Those of [`Ready::run`](crate::process::command::Ready::run).
-    pub fn run(&self, command: &[OsString], died: bool) -> Result<End> {
+    pub fn run(&self, command: &[OsString], died: bool, strict: bool) -> Result<End> {
         let variables = [OwnerDied::variable(died)];
         let child = Child { variables: &variables, dies_with_us: true, ..Child::new(command) }.prepare();
         let end = child.and_then(|child| child.run(&Forwarded::new()?)).map(|(end, _)| end);
         // If nothing was run, the mark of a dead owner stays.
-        let properly = end.as_ref().map_or(!died, |end| end.is_proper());
+        let properly = end.as_ref().map_or(!died, |end| end.is_proper() || end.is_interruption() && !died && !strict);
         if properly {
             // If the segment is gone by now, nobody can lock the mutex any more.
             let _ = self.unlock(died && end.is_ok());

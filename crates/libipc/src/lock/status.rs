@@ -47,6 +47,8 @@ pub struct Status {
     pub mark: Option<Holder>,
     /// The participants that have a reader's lock.
     pub readers: Vec<Participant>,
+    /// Who holds it alone by a descriptor of its own, and leaves no mark.
+    pub descriptors: Vec<Participant>,
     /// The participants that wait for the lock.
     pub waiters: Vec<Participant>,
     /// The participants that wait for a wake-up.
@@ -69,6 +71,7 @@ impl Status {
         layout::check_size(fstat(file).map_err(failed)?.st_size.cast_unsigned(), address)?;
         let list = |role| presence::list(file, role).map_err(failed);
         let (readers, waiters, sleepers) = (list(Role::Reader)?, list(Role::Waiter)?, list(Role::Sleeper)?);
+        let descriptors = list(Role::Descriptor)?;
         let held = byte_lock::conflicting(file, LockMode::Exclusive, MUTEX).map_err(failed)?;
         let alone = !byte_lock::is_held(file, LockMode::Exclusive, Range::ALL).map_err(failed)?;
         let state = match held {
@@ -79,8 +82,10 @@ impl Status {
             None => State::Free,
         };
         let mark = if state == State::Free { None } else { mark };
-        let more = readers.more || waiters.more || sleepers.more;
-        let [readers, waiters, sleepers] = [readers, waiters, sleepers].map(|list| list.participants);
-        Ok(Status { state, mark, readers, waiters, sleepers, more, orphan: alone && state == State::Died })
+        let more = readers.more || waiters.more || sleepers.more || descriptors.more;
+        let [readers, waiters, sleepers, descriptors] =
+            [readers, waiters, sleepers, descriptors].map(|list| list.participants);
+        let orphan = alone && state == State::Died;
+        Ok(Status { state, mark, readers, descriptors, waiters, sleepers, more, orphan })
     }
 }

@@ -14,7 +14,7 @@
 use crate::base::address::{Address, Api, Kind};
 use crate::base::discard::Discard;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::wait::Wait;
+use crate::base::wait::{Backoff, Wait};
 
 mod options;
 pub(crate) mod posix;
@@ -69,6 +69,24 @@ impl Queue {
             Api::SysV(sysv) => sysv::Queue::open(sysv, options.create.as_ref()).map(Inner::SysV),
         }
         .map(Queue)
+    }
+
+    /// Open a queue, after waiting for it to exist. Nothing tells of that: it is looked for
+    /// in growing intervals.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] and [`ErrorKind::TimedOut`] if it does not appear; those of
+    /// [`Queue::open`].
+    pub fn open_when_there(address: &Address, options: &OpenOptions, wait: &mut Wait) -> Result<Self> {
+        let mut backoff = Backoff::new();
+        loop {
+            match Self::open(address, options) {
+                Err(error) if error.kind == ErrorKind::Missing => {}
+                other => return other,
+            }
+            wait.proceed(&address.to_string(), "does not exist")?;
+            backoff.sleep(&wait.deadline());
+        }
     }
 
     /// The largest message that can be sent, in bytes, as of the last look at the

@@ -60,6 +60,11 @@ impl End {
         matches!(self, End::Exited(_))
     }
 
+    /// Whether SIGINT or SIGTERM has ended it: its user wanted that.
+    pub fn is_interruption(self) -> bool {
+        matches!(self, End::Killed(libc::SIGINT | libc::SIGTERM))
+    }
+
     /// The status as a shell reports it: 128+n for a death by signal n.
     pub fn status(self) -> u8 {
         match self {
@@ -211,7 +216,7 @@ pub fn run_on(words: &[OsString], input: &[u8]) -> Result<End> {
 }
 
 /// Wait for the child's end, and pass signals on.
-fn wait(child: &sys::process::Child, signals: &Forwarded) -> Result<(End, Option<i32>)> {
+pub(super) fn wait(child: &sys::process::Child, signals: &Forwarded) -> Result<(End, Option<i32>)> {
     let failed = |errno| Error::errno("the command", errno);
     let mut came = None;
     while signals.came_before(&child.fd) {

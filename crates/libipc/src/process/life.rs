@@ -1,9 +1,12 @@
 //! Whether a process whose number was recorded still exists.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 
+use crate::base::text::printable;
 use crate::sys;
 
 /// The effective user of this process.
@@ -54,6 +57,17 @@ pub fn life(pid: i32) -> Life {
 /// - The number 0, of another PID namespace, says nothing, and counts as alive.
 pub fn ended_since(pid: i32, then: SystemTime) -> bool {
     life(pid).ended_since(then)
+}
+
+/// The words of a process, printable and not too long: proc_pid_cmdline(5).
+pub fn command_line(pid: u32) -> Option<String> {
+    const LONGEST: usize = 200;
+    let mut words = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    words.truncate(words.iter().rposition(|&byte| byte != 0)? + 1);
+    let cut = words.len() > LONGEST;
+    words.truncate(LONGEST);
+    words.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
+    Some(printable(OsStr::from_bytes(&words)) + if cut { "..." } else { "" })
 }
 
 fn began(pid: i32) -> Option<SystemTime> {

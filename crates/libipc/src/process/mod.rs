@@ -10,7 +10,8 @@
 //! | the signal mask of the thread | [`signals`]; calls that put or remove an object | the value is dropped; the call returns |
 //! | the action of SIGCHLD | [`signals::Forwarded`]: [`Lock::run`](crate::lock::Lock::run), [`Mutex::run`](crate::lock::pthread::Mutex::run) | the command has ended |
 //! | a child, forked | [`shm::put`](crate::shm::put) to a System V segment | the call returns |
-//! | a process that stays, forked | [`operate_with_undo`](crate::sem::Semaphores::operate_with_undo) on a POSIX semaphore | this process has ended |
+//! | a process that stays, forked | [`operate`](crate::sem::Semaphores::operate) with [`undo`](crate::sem::Op::undo) on a POSIX semaphore | this process has ended |
+//! | a child, forked, that becomes the command, and a process that gives back for it | [`Semaphores::run`](crate::sem::Semaphores::run) on a POSIX semaphore | the command has ended |
 //! | a child that shares memory until it executes the command | [`command`] | the command has ended |
 //! | the umask, read by setting it | making System V objects, without /proc only | at once |
 //! | SIGXFSZ ignored, closed descriptors 0 to 2 opened | [`start::prepare`], for `main` | [`command`] restores them for the command |
@@ -19,13 +20,14 @@
 //! An action becomes again what it was before the call: a handler that is set meanwhile
 //! is lost.
 //!
-//! The fork of `operate_with_undo` needs a process with one thread, as its child goes on
-//! with Rust code. A command needs that no other thread waits for any child, as
-//! waitpid(2) with -1 does: then its status is another's.
+//! The forks for an undo of a POSIX semaphore need a process with one thread, as their
+//! children go on with Rust code. A command needs that no other thread waits for any
+//! child, as waitpid(2) with -1 does: then its status is another's.
 
 pub mod command;
 pub mod life;
 pub mod namespace;
 pub mod signals;
+pub(crate) mod standby;
 pub mod start;
 pub mod terminal;

@@ -4,6 +4,7 @@
 //! The guardian also takes. So at no instant does the holder have something that its
 //! death, even by SIGKILL, would lose.
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
@@ -20,8 +21,12 @@ use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::wait::Wait;
 use crate::fs::copy::write_all;
 use crate::fs::entry::names;
+use crate::process::command::End;
+use crate::process::signals::Forwarded;
+use crate::process::standby::Standby;
 use crate::sys;
 use crate::sys::interrupt;
+use crate::sys::signal::raise;
 
 /// What ps(1) calls it.
 const NAME: &std::ffi::CStr = c"semop-guard";
@@ -37,11 +42,41 @@ const KINDS: [ErrorKind; 5] =
 /// Those of [`super::Semaphores::operate`]; [`ErrorKind::NoRoom`] if no process can be
 /// made: then nothing was taken.
 pub(super) fn hold(semaphore: &Semaphore, op: Op, wait: &mut Wait) -> Result<()> {
-    let failed = |errno| no_guardian(semaphore, errno);
     // Opened before the fork, so that it means this process and no other.
-    let holder = sys::process::open(getpid().as_raw()).map_err(failed)?;
+    let us = sys::process::open(getpid().as_raw()).map_err(|errno| no_guardian(semaphore, errno))?;
+    hold_for(&us, semaphore, op, wait).map(drop)
+}
+
+/// Perform the operation, run a command in a child, and return once the operation is
+/// undone: the guardian does that when the command has ended, whatever becomes of us.
+pub(super) fn run(
+    semaphore: &Semaphore,
+    op: Op,
+    words: &[OsString],
+    wait: &mut Wait,
+    performed: impl FnOnce(),
+) -> Result<End> {
+    let command = Standby::new(words).map_err(|errno| no_guardian(semaphore, errno))?;
+    let guardian = hold_for(command.process(), semaphore, op, wait)?;
+    performed();
+    let ended = Forwarded::new().and_then(|signals| command.run(&signals));
+    // The guardian's last act is to close it.
+    while matches!(read(&guardian, &mut [0]), Ok(1) | Err(Errno::EINTR)) {}
+    let (end, came) = ended?;
+    if let (End::Killed(signal), Some(passed_on)) = (end, came)
+        && signal == passed_on
+    {
+        raise(signal);
+    }
+    Ok(end)
+}
+
+/// The same for the process `holder`. Returns a descriptor that comes to its end when the
+/// operation is undone.
+fn hold_for(holder: &OwnedFd, semaphore: &Semaphore, op: Op, wait: &mut Wait) -> Result<OwnedFd> {
+    let failed = |errno| no_guardian(semaphore, errno);
     let (answer, report) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
-    sys::process::double_fork(|| guard(semaphore, op, wait, &holder, &report)).map_err(failed)?;
+    sys::process::double_fork(|| guard(semaphore, op, wait, holder, &report)).map_err(failed)?;
     // Close our end: then a guardian that ends without a report is noticed.
     drop(report);
     let mut kind = [0];
@@ -54,7 +89,7 @@ pub(super) fn hold(semaphore: &Semaphore, op: Op, wait: &mut Wait) -> Result<()>
         }
     };
     match answered {
-        Ok(1) if kind == [0] => Ok(()),
+        Ok(1) if kind == [0] => Ok(answer),
         Ok(1) => Err(match KINDS.get(usize::from(kind[0]) - 1) {
             Some(ErrorKind::Busy | ErrorKind::TimedOut) => wait.over(semaphore.label(), TOO_LITTLE),
             kind => semaphore.error(kind.copied().unwrap_or(ErrorKind::Failure)),
@@ -95,7 +130,8 @@ fn guard(semaphore: &Semaphore, op: Op, wait: &mut Wait, holder: &OwnedFd, repor
         .map_or(0, |error| KINDS.iter().position(|&kind| kind == error.kind).map_or(u8::MAX, |place| place as u8 + 1));
     // If nobody reads it, the holder has ended.
     let _ = write_all(report, &[kind], None);
-    close_all_but(&[holder.as_raw_fd()]);
+    // Whoever waits for the undo reads the end of the report.
+    close_all_but(&[holder.as_raw_fd(), report.as_raw_fd()]);
     if kind == 0 {
         while has_ended(PollTimeout::NONE) != Ok(true) {}
         semaphore.undo(op);

@@ -4,18 +4,24 @@
 //! | --- | --- | --- |
 //! | [`Semaphores::open`] | sem_open(3) | semget(2) |
 //! | [`Semaphores::operate`] | sem_wait(3), sem_post(3) | semop(2) |
-//! | [`Semaphores::operate_with_undo`] | a guardian process | SEM_UNDO |
+//! | the same with [`Op::undo`] | a guardian process | SEM_UNDO |
+//! | [`Semaphores::run`], a command that holds them | a guardian process | SEM_UNDO |
+//! | [`Semaphores::barrier`] | byte locks, which end with a process | SEM_UNDO |
 //! | [`Semaphores::states`] | sem_getvalue(3) | semctl(2) |
 //! | [`Semaphores::set`] | one store | semctl(2), SETALL |
 //! | [`remove`] | sem_unlink(3) | semctl(2), IPC_RMID |
 //!
 //! Examples: [POSIX](crate#posix-semaphores) and [System V](crate#system-v-semaphore-sets).
 
+use std::ffi::OsString;
+
 use crate::base::address::{Address, Api, Kind};
 use crate::base::discard::Discard;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::wait::{Timeout, Wait};
+use crate::process::command::{self, End};
 
+mod barrier;
 mod guardian;
 mod ops;
 pub(crate) mod posix;
@@ -95,34 +101,81 @@ impl Semaphores {
     /// operations than SEMOPM; [`ErrorKind::Failure`] for an element that the set does
     /// not have; [`ErrorKind::Usage`] for operations that were made for the other
     /// interface.
+    ///
+    /// An operation with [`Op::undo`] is reversed when this process ends: a System V set
+    /// is operated on with SEM_UNDO. For a POSIX semaphore this forks a process that
+    /// stays: this process must have one thread, and [`ErrorKind::NoRoom`] means also
+    /// that no process can be made that would give it back.
+    #[doc(alias = "SEM_UNDO")]
     #[doc(alias = "semop")]
     #[doc(alias = "sem_wait")]
     #[doc(alias = "sem_post")]
     pub fn operate(&self, ops: &Ops, wait: &mut Wait) -> Result<()> {
         match &self.0 {
-            Inner::Posix(semaphore) => {
-                ops.of(true, semaphore.label())?.iter().try_for_each(|op| semaphore.operate(*op, wait))
-            }
-            Inner::SysV(set) => set.operate(ops.of(false, set.address())?, false, wait),
+            Inner::Posix(semaphore) => ops.of(true, semaphore.label())?.iter().try_for_each(|op| match op.undo {
+                true => guardian::hold(semaphore, *op, wait),
+                false => semaphore.operate(*op, wait),
+            }),
+            Inner::SysV(set) => set.operate(ops.of(false, set.address())?, wait),
         }
     }
 
-    /// Perform all of the operations at once, or none, and have them undone when
-    /// this process ends, whatever it executes until then.
+    /// Perform the operations, call `performed`, and run a command. What has
+    /// [`Op::undo`] is reversed when the command has ended.
     ///
-    /// A System V set is operated on with SEM_UNDO. For a POSIX semaphore this forks a
-    /// process that stays: this process must have one thread.
+    /// - With a System V set this process becomes the command, and the call returns only
+    ///   if that failed.
+    /// - With a POSIX semaphore the command is a child, which is killed if this process
+    ///   dies. The call returns once the operation is reversed. A signal that was passed
+    ///   on and has ended the command ends this process too.
+    ///
+    /// This process must have one thread.
     ///
     /// # Errors
-    /// Those of [`Semaphores::operate`]; [`ErrorKind::NoRoom`] if no process can be
-    /// made that would give a POSIX semaphore back: then nothing was taken.
-    #[doc(alias = "SEM_UNDO")]
-    pub fn operate_with_undo(&self, ops: &Ops, wait: &mut Wait) -> Result<()> {
-        match &self.0 {
-            Inner::Posix(semaphore) => {
-                ops.of(true, semaphore.label())?.iter().try_for_each(|op| guardian::hold(semaphore, *op, wait))
+    /// Those of [`Semaphores::operate`]; [`ErrorKind::CommandMissing`] and
+    /// [`ErrorKind::CommandRefused`].
+    pub fn run(&self, ops: &Ops, words: &[OsString], wait: &mut Wait, performed: impl FnOnce()) -> Result<End> {
+        let op = match &self.0 {
+            Inner::Posix(semaphore) => ops.of(true, semaphore.label())?.first().map(|op| (semaphore, *op)),
+            Inner::SysV(_) => None,
+        };
+        match op {
+            Some((semaphore, op)) if op.undo => guardian::run(semaphore, op, words, wait, performed),
+            _ => {
+                self.operate(ops, wait)?;
+                performed();
+                Err(command::exec(words))
             }
-            Inner::SysV(set) => set.operate(ops.of(false, set.address())?, true, wait),
+        }
+    }
+
+    /// Give up to `count`, but make no value larger than `most`. Never waits.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] without read permission for a System V set;
+    /// [`ErrorKind::Failure`] for an element that it does not have.
+    pub fn give_up_to(&self, element: u16, count: u32, most: u32) -> Result<()> {
+        match &self.0 {
+            Inner::Posix(semaphore) => semaphore.give_up_to(count, most),
+            Inner::SysV(set) => set.give_up_to(element, count, most),
+        }
+    }
+
+    /// Wait until `count` processes have arrived here; then they all go on, and the
+    /// barrier is as before. Who dies or waits in vain has not arrived.
+    ///
+    /// The values must be 0: those of the elements 0 and 1 of a System V set, or that of
+    /// a POSIX semaphore. Nothing else may operate on them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] and [`ErrorKind::TimedOut`] if too few arrive in time;
+    /// [`ErrorKind::Gone`] if the semaphores are removed meanwhile;
+    /// [`ErrorKind::Unexpected`] for a set with one element.
+    #[doc(alias = "pthread_barrier_wait")]
+    pub fn barrier(&self, count: u16, wait: &mut Wait) -> Result<()> {
+        match &self.0 {
+            Inner::Posix(semaphore) => barrier::posix(semaphore, count, wait),
+            Inner::SysV(set) => barrier::sysv(set, count, wait),
         }
     }
 
@@ -163,6 +216,27 @@ impl Semaphores {
             (Inner::Posix(semaphore), [value]) => semaphore.set(*value),
             (Inner::Posix(semaphore), values) => {
                 let problem = format!("a POSIX semaphore is one value, and {} were given", values.len());
+                Err(Error::new(ErrorKind::Usage, semaphore.label(), problem))
+            }
+        }
+    }
+}
+
+impl Semaphores {
+    /// Give one semaphore a value, and wake its waiters: semctl(2), SETVAL. It cancels
+    /// every undo of this semaphore of a System V set.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Failure`] for an element that the set does not have;
+    /// [`ErrorKind::Usage`] for a value that is too large, and for another element than 0
+    /// of a POSIX semaphore.
+    #[doc(alias = "SETVAL")]
+    pub fn set_element(&self, element: u16, value: u32) -> Result<()> {
+        match &self.0 {
+            Inner::SysV(set) => set.set_element(element, value),
+            Inner::Posix(semaphore) if element == 0 => semaphore.set(value),
+            Inner::Posix(semaphore) => {
+                let problem = "a POSIX semaphore has one element, number 0";
                 Err(Error::new(ErrorKind::Usage, semaphore.label(), problem))
             }
         }

@@ -21,6 +21,8 @@ pub struct Op {
     pub element: u16,
     /// What is added to the value; 0 waits until the value is 0.
     pub change: i16,
+    /// Reverse it when this process ends, whatever it executes until then.
+    pub undo: bool,
 }
 
 /// How [`Semaphores::open`](super::Semaphores::open) opens semaphores.
@@ -66,7 +68,8 @@ impl Ops {
     /// Check operations on the semaphores at this address. `create` tells the size of
     /// a set that they may be made with.
     ///
-    /// A POSIX semaphore performs one operation at a time, of -1 or 1 on element 0.
+    /// A POSIX semaphore performs one operation at a time on element 0: it takes one, or
+    /// gives some.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] for operations that no semaphore there can perform.
@@ -75,11 +78,11 @@ impl Ops {
         match address.api(Kind::Sem)? {
             Api::Posix(_) => {
                 let cannot = match ops[..] {
-                    [] | [Op { element: 0, change: -1 | 1 }] => return Ok(Ops { ops, posix: true }),
-                    [_, _, ..] => "takes one OP at a time",
-                    [Op { change: 0, .. }] => "cannot be waited for to be zero",
+                    [] | [Op { element: 0, change: -1 | 1.., .. }] => return Ok(Ops { ops, posix: true }),
+                    [_, _, ..] => "takes one OP at a time, as no call performs several or none",
+                    [Op { change: 0, .. }] => "cannot be waited for to be zero, as nobody who takes wakes a waiter",
                     [Op { element: 1.., .. }] => "has one element, number 0",
-                    [Op { .. }] => "is taken and given one at a time",
+                    [Op { .. }] => "is taken one at a time, as no call takes several or none",
                 };
                 usage(format!("a POSIX semaphore {cannot}"), Hint::advice("use a System V set, key:N"))
             }

@@ -150,17 +150,33 @@ impl Semaphore {
         self.update(Ordering::Acquire, |data| (data as u32 > 0).then(|| data.wrapping_sub(registered + 1))).is_some()
     }
 
-    /// sem_post(3).
-    fn give(&self) -> Result<()> {
+    /// sem_post(3), `count` times at once.
+    fn give(&self, count: u32) -> Result<()> {
+        let room = |value: u32| value <= LARGEST_POSIX && count <= LARGEST_POSIX - value;
         // Release pairs with the Acquire of `try_take` and of sem_wait.
-        match self.update(Ordering::Release, |data| ((data as u32) < LARGEST_POSIX).then(|| data + 1)) {
+        match self.update(Ordering::Release, |data| room(data as u32).then(|| data + u64::from(count))) {
             Some(before) => {
-                if let Some(word) = self.value_word().filter(|_| before >= WAITER) {
-                    let _ = sys::futex::wake(word, 1);
-                }
+                self.wake(before, count);
                 self.check_memory()
             }
             None => Err(self.error(ErrorKind::NoRoom)),
+        }
+    }
+
+    /// Give up to `count`, but no value larger than `most`.
+    pub(super) fn give_up_to(&self, count: u32, most: u32) -> Result<()> {
+        let given = |value: u32| most.saturating_sub(value).min(count);
+        let before = self.update(Ordering::Release, |data| Some(data + u64::from(given(data as u32))));
+        if let Some(before) = before {
+            self.wake(before, given(before as u32));
+        }
+        self.check_memory()
+    }
+
+    /// Wake as many waiters as were given to, if there are any in `data`.
+    fn wake(&self, data: u64, count: u32) {
+        if let Some(word) = self.value_word().filter(|_| data >= WAITER) {
+            let _ = sys::futex::wake(word, count.cast_signed());
         }
     }
 
@@ -179,7 +195,7 @@ impl Semaphore {
         }
         self.object.trace_use();
         // The name may mean a new semaphore by now: then give this one back.
-        check().inspect_err(|_| drop(self.give()))
+        check().inspect_err(|_| drop(self.give(1)))
     }
 
     fn wait(&self, wait: &mut Wait, check: &impl Fn() -> Result<()>) -> Result<()> {
@@ -196,7 +212,7 @@ impl Semaphore {
     }
 
     /// Check that it is whole and still has its name.
-    fn check_linked(&self) -> Result<()> {
+    pub(super) fn check_linked(&self) -> Result<()> {
         self.check_memory()?;
         let size = self.object.size_now().map_err(|errno| self.entry.errno(errno))?;
         if size < SIZE as u64 {
@@ -226,16 +242,21 @@ impl Semaphore {
 
     /// Perform an operation. A wait lasts while `wanted` agrees, once a second.
     pub(super) fn operate_while(&self, op: Op, wait: &mut Wait, wanted: impl Fn() -> Result<()>) -> Result<()> {
-        if op.change > 0 { self.give() } else { self.take(wait, || wanted().and_then(|()| self.check_linked())) }
+        if op.change > 0 {
+            self.give(op.change.unsigned_abs().into())
+        } else {
+            self.take(wait, || wanted().and_then(|()| self.check_linked()))
+        }
     }
 
     /// Perform the opposite of an operation, as far as that needs no wait.
     pub(super) fn undo(&self, op: Op) {
         self.object.trace_use();
         if op.change > 0 {
-            self.try_take(0);
+            let given = u32::from(op.change.unsigned_abs());
+            self.update(Ordering::Acquire, |data| Some(data - u64::from(given.min(data as u32))));
         } else {
-            let _ = self.give();
+            let _ = self.give(1);
         }
     }
 
@@ -255,6 +276,31 @@ impl Semaphore {
         Ok(State { value, waiting, waiting_for_zero: None, last_pid: None })
     }
 
+    /// Its value now.
+    pub(super) fn value(&self) -> u32 {
+        // Acquire pairs with the AcqRel of `store`.
+        self.data().map_or(0, |data| data.load(Ordering::Acquire) as u32)
+    }
+
+    /// Store the value, and wake whoever looks at it.
+    pub(super) fn store(&self, value: u32) -> Result<()> {
+        let upper = u64::MAX << 32;
+        // AcqRel, as it may be a give or a take.
+        self.update(Ordering::AcqRel, |data| Some(data & upper | u64::from(value)));
+        if let Some(word) = self.value_word() {
+            let _ = sys::futex::wake(word, i32::MAX);
+        }
+        self.check_memory()
+    }
+
+    /// Sleep until the value is no longer `seen`, for a second at most.
+    pub(super) fn sleep_while(&self, seen: u32, deadline: &Deadline) -> Result<()> {
+        let Some(word) = self.value_word() else { return Err(self.error(ErrorKind::Unexpected)) };
+        // Whatever ended the sleep, the caller looks again.
+        let _ = sys::futex::wait(word, seen, deadline.at_most(LOOK));
+        self.check_linked()
+    }
+
     /// Store the value, and wake all waiters, who look at it. The C library has no
     /// call for that.
     pub(super) fn set(&self, value: u32) -> Result<()> {
@@ -262,13 +308,7 @@ impl Semaphore {
             let problem = format!("{value} is more than {LARGEST_POSIX}");
             return Err(Error::new(ErrorKind::Usage, self.label(), problem));
         }
-        let upper = u64::MAX << 32;
-        // AcqRel, as it may be a give or a take.
-        let before = self.update(Ordering::AcqRel, |data| Some(data & upper | u64::from(value)));
-        if let (Some(word), Some(WAITER..)) = (self.value_word(), before) {
-            let _ = sys::futex::wake(word, i32::MAX);
-        }
-        self.check_memory()
+        self.store(value)
     }
 }
 

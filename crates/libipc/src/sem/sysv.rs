@@ -1,6 +1,6 @@
 //! System V semaphore sets, sysvipc(7).
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_short, sembuf, semid_ds};
@@ -10,13 +10,14 @@ use crate::base::address::{Address, Key, Kind, KindAddress, SysV};
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::sysctl;
 use crate::base::wait::{Backoff, Deadline, Timeout, Wait};
+use crate::process::life::{Life, life};
 use crate::sys;
 
 /// How long a creator may take to initialise a set. It needs one call.
 const UNINITIALISED: Duration = Duration::from_secs(4);
 
-const NOWAIT: c_short = libc::IPC_NOWAIT as c_short;
-const UNDO: c_short = libc::SEM_UNDO as c_short;
+pub(super) const NOWAIT: c_short = libc::IPC_NOWAIT as c_short;
+pub(super) const UNDO: c_short = libc::SEM_UNDO as c_short;
 
 /// The identifier of the set with this key, if there is one: semget(2).
 #[doc(alias = "semget")]
@@ -34,7 +35,7 @@ pub(super) fn remove(address: &SysV) -> Result<()> {
 #[derive(Debug)]
 pub(super) struct Set {
     id: i32,
-    address: SysV,
+    pub(super) address: SysV,
     /// Whether the set was seen to exist. An identifier is not looked up at first.
     seen: bool,
     /// The values that it was made with, if this call of [`Set::open`] has made it.
@@ -119,11 +120,12 @@ impl Set {
         })
     }
 
-    /// Wait until somebody has operated on the set, which must have as many semaphores
-    /// as there are values.
+    /// Wait until the set is initialised. It must have as many semaphores as there are
+    /// values.
     fn wait_for_its_maker(&self, values: &[u32], wait: &mut Wait) -> Result<()> {
         let count = values.len();
-        let (end, mut backoff) = (Deadline::after(Some(UNINITIALISED)), Backoff::new());
+        let cure = |error: Error| error.hint(Hint::Initialise(values.to_vec(), Address::SysV(self.address.clone())));
+        let (mut end, mut backoff) = (None, Backoff::new());
         loop {
             let stat = self.stat()?;
             if stat.sem_nsems as usize != count {
@@ -132,17 +134,37 @@ impl Set {
                     Error::new(ErrorKind::Unexpected, &self.address, what).hint(Hint::UseAsItIs(self.kind_address()))
                 );
             }
-            if stat.sem_otime != 0 {
+            // What was made or set long ago has had its time.
+            let age = SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_secs(stat.sem_ctime as u64));
+            let left = UNINITIALISED.saturating_sub(age.unwrap_or_default());
+            let end = *end.get_or_insert_with(|| Deadline::after(Some(left)));
+            if stat.sem_otime != 0 || self.was_set(count, end.passed())? {
                 return Ok(());
             }
             let what = "was made, and nobody has initialised it";
             if end.passed() {
-                let hint = Hint::Initialise(values.to_vec(), Address::SysV(self.address.clone()));
-                return Err(Error::new(ErrorKind::Unexpected, &self.address, what).hint(hint));
+                return Err(cure(Error::new(ErrorKind::Unexpected, &self.address, what)));
             }
-            wait.proceed(&self.address.to_string(), what)?;
+            wait.proceed(&self.address.to_string(), what).map_err(cure)?;
             backoff.sleep(&wait.deadline());
         }
+    }
+
+    /// Whether another program has set every value, by SETVAL or SETALL of semctl(2):
+    /// each semaphore then has the process that did it. Values that are all 0 may be
+    /// raised by semop(2) next, as semget(2) shows it, unless that process has ended or
+    /// the time for it is `over`.
+    fn was_set(&self, count: usize, over: bool) -> Result<bool> {
+        let states = match self.states() {
+            // Nobody may look.
+            Err(error) if error.kind == ErrorKind::Denied => return Ok(false),
+            states => states?,
+        };
+        let by = |state: &State| state.last_pid.unwrap_or(0);
+        let set = states.len() == count && states.iter().all(|state| state.value > 0 || by(state) > 0);
+        let some = states.iter().any(|state| state.value > 0);
+        let ended = || states.iter().all(|state| life(by(state)) == Life::Ended);
+        Ok(set && (some || over || ended()))
     }
 
     /// Set sem_otime, and change nothing that others could see.
@@ -172,7 +194,7 @@ impl Set {
             .map_err(|errno| self.failed(errno, self.seen))
     }
 
-    fn count(&self) -> Result<usize> {
+    pub(super) fn count(&self) -> Result<usize> {
         Ok(self.stat()?.sem_nsems as usize)
     }
 
@@ -185,7 +207,36 @@ impl Set {
         }
     }
 
-    pub(super) fn operate(&self, ops: &[Op], undo: bool, wait: &mut Wait) -> Result<()> {
+    /// A call of semop(2) that does not wait: whether it was possible.
+    pub(super) fn try_now(&self, ops: &[sembuf]) -> Result<bool> {
+        self.try_for(ops, Duration::ZERO)
+    }
+
+    /// A call of semtimedop(2) that waits no longer than this: whether it was possible.
+    pub(super) fn try_for(&self, ops: &[sembuf], step: Duration) -> Result<bool> {
+        match sys::sem::operate(self.id, &mut ops.to_vec(), Some(step)) {
+            Ok(()) => Ok(true),
+            Err(Errno::EAGAIN | Errno::EINTR) => Ok(false),
+            Err(errno) => Err(self.failed(errno, self.seen)),
+        }
+    }
+
+    /// Give up to `count`, but no value larger than `most`. The kernel has no such
+    /// operation: this one is possible for the value that was seen, and no other.
+    pub(super) fn give_up_to(&self, element: u16, count: u32, most: u32) -> Result<()> {
+        loop {
+            let values = self.values()?;
+            let Some(&value) = values.get(usize::from(element)) else {
+                return Err(self.no_element(element, values.len()));
+            };
+            let given = most.saturating_sub(value).min(count);
+            if given == 0 || self.try_now(&replace(element, value, value + given))? {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(super) fn operate(&self, ops: &[Op], wait: &mut Wait) -> Result<()> {
         let mut seen = self.seen;
         loop {
             let (timeout, nowait) = match wait.remaining() {
@@ -194,26 +245,31 @@ impl Set {
                 Timeout::Never => (None, 0),
             };
             // A wait for zero has nothing to undo.
-            let flags = |op: &Op| nowait | if undo && op.change != 0 { UNDO } else { 0 };
+            let flags = |op: &Op| nowait | if op.undo && op.change != 0 { UNDO } else { 0 };
             let mut calls: Vec<_> = ops.iter().map(|op| sembuf_of(op.element, op.change, flags(op))).collect();
             match sys::sem::operate(self.id, &mut calls, timeout) {
                 Ok(()) => return Ok(()),
                 // Interrupted by a stop and continue.
                 Err(Errno::EINTR) if !sys::interrupt::came() => seen = true,
                 Err(Errno::EAGAIN | Errno::EINTR) => return Err(wait.over(&self.address.to_string(), blocked_on(ops))),
-                Err(errno) => return Err(self.refused(ops, undo, errno, seen)),
+                Err(errno) => return Err(self.refused(ops, errno, seen)),
             }
         }
     }
 
-    fn refused(&self, ops: &[Op], undo: bool, errno: Errno, seen: bool) -> Error {
+    fn no_element(&self, element: u16, count: usize) -> Error {
+        let what = format!("there is no element {element}, the set has {}", elements(count));
+        Error::new(ErrorKind::Failure, &self.address, what).hint(Hint::FromZero)
+    }
+
+    fn refused(&self, ops: &[Op], errno: Errno, seen: bool) -> Error {
+        let undo = ops.iter().any(|op| op.undo);
         let error = |kind, what: String| Error::new(kind, &self.address, what);
         match errno {
             Errno::EFBIG => {
                 let count = self.count().unwrap_or(0);
                 let beyond = ops.iter().find(|op| usize::from(op.element) >= count).map_or(0, |op| op.element);
-                error(ErrorKind::Failure, format!("there is no element {beyond}, the set has {}", elements(count)))
-                    .hint(Hint::FromZero)
+                self.no_element(beyond, count)
             }
             Errno::E2BIG => {
                 let limit = sysctl::semaphores(2).unwrap_or(0);
@@ -278,10 +334,29 @@ impl Set {
             .and_then(|()| self.touch())
             .map_err(|errno| self.failed(errno, self.seen))
     }
+
+    /// semctl(2), SETVAL: the kernel also forgets every undo of this semaphore.
+    pub(super) fn set_element(&self, element: u16, value: u32) -> Result<()> {
+        let count = self.count()?;
+        if usize::from(element) >= count {
+            return Err(self.no_element(element, count));
+        }
+        let value = i32::try_from(value).map_err(|_| Error::errno(&self.address, Errno::ERANGE))?;
+        sys::sem::set_value(self.id, element, value).map_err(|errno| self.failed(errno, self.seen))
+    }
 }
 
-fn sembuf_of(sem_num: u16, sem_op: c_short, sem_flg: c_short) -> sembuf {
+pub(super) fn sembuf_of(sem_num: u16, sem_op: c_short, sem_flg: c_short) -> sembuf {
     sembuf { sem_num, sem_op, sem_flg }
+}
+
+/// Operations that make one value of another, and are possible only if the semaphore has
+/// that one now.
+pub(super) fn replace(element: u16, from: u32, to: u32) -> Vec<sembuf> {
+    let change = |change: i64| sembuf_of(element, change as c_short, NOWAIT);
+    let all = [change(-i64::from(from)), change(0), change(i64::from(to))];
+    // A change of 0 is the test for zero, which is made once.
+    all.into_iter().enumerate().filter(|(i, op)| *i == 1 || op.sem_op != 0).map(|(_, op)| op).collect()
 }
 
 fn elements(count: usize) -> String {

@@ -11,14 +11,14 @@
 
 use std::os::fd::BorrowedFd;
 
-use crate::base::address::{Address, Kind};
-use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::address::{Address, Kind, Name};
+use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::wait::Wait;
 use crate::fs::copy::{self, Control};
 use crate::fs::entry::{Access, Entry, Object};
 use crate::fs::input::Input;
 use crate::fs::kind;
-use crate::fs::watch::Watcher;
+use crate::fs::watch::{Changes, Watcher};
 use crate::process::signals::Deferred;
 
 mod posix;
@@ -99,6 +99,17 @@ pub fn remove(address: &Address) -> Result<()> {
     }
 }
 
+/// The name whose changes the kernel reports.
+fn changing(address: &Address) -> Result<&Name> {
+    match address {
+        Address::Name(name) => Ok(name),
+        Address::SysV(_) => {
+            let problem = "the kernel reports no change of a System V segment";
+            Err(Error::new(ErrorKind::Usage, address, problem).hint(Hint::advice("use a POSIX segment, /name")))
+        }
+    }
+}
+
 /// A segment open for reading: one version of it, whatever becomes of its name.
 #[derive(Debug)]
 pub struct Segment(Inner);
@@ -117,21 +128,38 @@ impl Segment {
     ///   with [`ReadOptions::wait`] both are waited out, to [`ErrorKind::TimedOut`];
     /// - [`ErrorKind::Denied`];
     /// - [`ErrorKind::Unexpected`] if a dead process left it half filled, or the name
-    ///   is that of a directory, a FIFO or a link.
+    ///   is that of a directory, a FIFO or a link, or without [`ReadOptions::raw`] of a
+    ///   ring or a lock;
+    /// - [`ErrorKind::Usage`] for a change of a System V segment, which tells nobody.
     #[doc(alias = "shm_open")]
     #[doc(alias = "shmat")]
     pub fn open(address: &Address, options: &ReadOptions, wait: &mut Wait) -> Result<Self> {
         let mut watcher = None;
+        if options.changed {
+            let mut changes = Changes::new(Entry::new(changing(address)?)?)?;
+            while !changes.came(&wait.deadline()) {
+                if !wait.may_proceed() {
+                    return Err(Error::new(ErrorKind::TimedOut, address, "did not change in time"));
+                }
+            }
+        }
         loop {
-            let error = match Self::try_open(address) {
+            let error = match Self::try_open(address, options.raw) {
                 Err(error) if matches!(error.kind, ErrorKind::Missing | ErrorKind::Busy) => error,
+                Ok(segment) if segment.size_now()? < options.size.unwrap_or(0) => {
+                    Error::new(ErrorKind::NoRoom, address, "is too short")
+                }
                 other => return other,
             };
-            if !options.wait {
+            if !options.wait && !options.changed && options.size.is_none() {
                 return Err(error);
             }
             if !wait.may_proceed() {
-                let what = if error.kind == ErrorKind::Busy { "was not filled" } else { "did not appear" };
+                let what = match error.kind {
+                    ErrorKind::Busy => "was not filled",
+                    ErrorKind::NoRoom => "did not become that long",
+                    _ => "did not appear",
+                };
                 return Err(Error::new(ErrorKind::TimedOut, error.object, format!("{what} in time")));
             }
             match &mut watcher {
@@ -143,12 +171,23 @@ impl Segment {
         }
     }
 
-    fn try_open(address: &Address) -> Result<Segment> {
+    /// Its length in bytes, as it is now.
+    fn size_now(&self) -> Result<u64> {
+        match &self.0 {
+            Inner::Object(object) => object.1.size_now().map_err(|errno| object.0.errno(errno)),
+            Inner::SysV(attached) => Ok(attached.size()),
+        }
+    }
+
+    fn try_open(address: &Address, raw: bool) -> Result<Segment> {
         Ok(Segment(match address {
             Address::SysV(sysv) => Inner::SysV(sysv::Attached::open(sysv)?),
             Address::Name(name) => {
                 let entry = Entry::new(name)?;
                 let object = entry.open(Access::Read)?;
+                if !raw {
+                    posix::check_plain(&entry, &object)?;
+                }
                 Inner::Object(Box::new((entry, object)))
             }
         }))

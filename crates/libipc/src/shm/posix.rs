@@ -4,6 +4,8 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
+use nix::sys::stat::futimens;
+use nix::sys::time::TimeSpec;
 use nix::unistd::{Whence, ftruncate, lseek};
 
 use super::rules::{PutOptions, check_owner, room, too_long};
@@ -61,6 +63,14 @@ fn check_target(entry: &Entry, old: &Object, foreign: bool) -> Result<()> {
     match kind_of(old.file()) {
         Kind::Shm => Ok(()),
         kind => Err(is_a(entry, kind).hint(Hint::Remove(entry.kind_address(kind)))),
+    }
+}
+
+/// Refuse to read a ring or a lock as bytes.
+pub(super) fn check_plain(entry: &Entry, object: &Object) -> Result<()> {
+    match kind_of(object.file()) {
+        Kind::Shm => Ok(()),
+        kind => Err(is_a(entry, kind).hint(Hint::ReadAs(entry.kind_address(kind)))),
     }
 }
 
@@ -128,6 +138,9 @@ pub(super) fn write_in_place(
         if written < length {
             return Err(Error::new(ErrorKind::Failure, input.label(), "became shorter while it was read"));
         }
+        // A store through a mapping tells nobody. This tells who watches, and is the time
+        // of the change.
+        let _ = futimens(object.file(), &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW);
     }
     object.trace_use();
     was_truncated(entry, &object, "written")?;

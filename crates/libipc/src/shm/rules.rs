@@ -26,6 +26,13 @@ pub struct ReadOptions {
     /// the timeout, a missing segment is [`ErrorKind::Missing`] and one that is
     /// being filled [`ErrorKind::Busy`].
     pub wait: bool,
+    /// Wait until it has at least as many bytes.
+    pub size: Option<u64>,
+    /// Wait for the next change of a named segment: it is made, replaced or written.
+    /// Stores through a mapping are not seen.
+    pub changed: bool,
+    /// Read a ring or a lock, too.
+    pub raw: bool,
 }
 
 /// Refuse an object of another user, also for root: whoever planted it may read what

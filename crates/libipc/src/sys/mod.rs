@@ -32,6 +32,14 @@ pub(crate) mod xattr;
 pub(crate) const IPC_SET: i32 = 1;
 pub(crate) const SHM_STAT_ANY: i32 = 15;
 
+/// A duplicate of a descriptor that this process was given, by its number: fcntl(2).
+pub(crate) fn duplicate(descriptor: i32) -> nix::Result<std::os::fd::OwnedFd> {
+    // SAFETY: takes integers only.
+    let fd = nix::errno::Errno::result(unsafe { nix::libc::fcntl(descriptor, nix::libc::F_DUPFD_CLOEXEC, 3) })?;
+    // SAFETY: the call above has just returned this descriptor to us alone.
+    Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) })
+}
+
 /// A time span for the kernel; one that is too long for it becomes its longest.
 pub(crate) fn timespec(duration: std::time::Duration) -> nix::libc::timespec {
     nix::libc::timespec {

@@ -32,6 +32,24 @@ pub(crate) fn ended(pid: i32) -> nix::Result<bool> {
     has_ended(open(pid)?, PollTimeout::ZERO)
 }
 
+/// Run `work` in a child, which ends with the status that it returns: fork(2). This
+/// process must have one thread.
+///
+/// # Errors
+/// Those of fork(2): EAGAIN, ENOMEM.
+pub(crate) fn fork_child(work: impl FnOnce() -> u8) -> nix::Result<Pid> {
+    // SAFETY: with one thread the child is a whole copy of its parent.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => Ok(child),
+        ForkResult::Child => {
+            let status = work();
+            // SAFETY: takes an integer. Nothing that the parent has to do at its
+            // end is done twice.
+            unsafe { libc::_exit(status.into()) }
+        }
+    }
+}
+
 /// Run `work` in a process of its own that is no child of this one: fork(2),
 /// twice. This process must have one thread.
 ///

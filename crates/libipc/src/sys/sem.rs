@@ -80,6 +80,12 @@ pub(crate) fn set_values(id: i32, values: &[c_ushort]) -> nix::Result<()> {
     Errno::result(unsafe { libc::semctl(id, 0, libc::SETALL, all.as_ptr()) }).map(drop)
 }
 
+/// semctl(2) with SETVAL: the value of one semaphore.
+pub(crate) fn set_value(id: i32, element: u16, value: c_int) -> nix::Result<()> {
+    // SAFETY: takes integers only.
+    Errno::result(unsafe { libc::semctl(id, element.into(), libc::SETVAL, value) }).map(drop)
+}
+
 /// semtimedop(2); without a timeout it is semop(2).
 pub(crate) fn operate(id: i32, ops: &mut [sembuf], timeout: Option<Duration>) -> nix::Result<()> {
     let timeout = timeout.map(super::timespec);

@@ -79,7 +79,13 @@ impl Address {
             }
             let guesses = [("/", "for a POSIX name"), ("file:", "for a file")];
             let guesses = guesses.map(|(begin, what)| Spelling::new(format!("{begin}{}", label()), Some(what)));
-            return Err(refuse("is no address").hint(Hint::Say(guesses.into())));
+            let mut guesses = Vec::from(guesses);
+            if PosixName::parse(OsStr::from_bytes(&[b"/", bytes].concat())).is_err() {
+                guesses.remove(0);
+            }
+            // What other tools take for standard input is none of these.
+            let hint = if bytes == b"-" { Hint::Forms(None) } else { Hint::Say(guesses) };
+            return Err(refuse("is no address").hint(hint));
         };
         let rest = OsStr::from_bytes(&bytes[colon + 1..]);
         match &bytes[..colon] {
@@ -175,12 +181,27 @@ impl Kind {
         Error::new(ErrorKind::Usage, address, problem).hint(Hint::Forms(Some(self)))
     }
 
-    /// Read an address of this kind, without the kind in front.
+    /// Read an address of this kind, which may have the kind in front.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`], with the reason. The hint proposes only addresses that
     /// this kind can have.
     pub fn parse(self, text: &OsStr) -> Result<Address> {
+        let bytes = text.as_bytes();
+        let colon = bytes.iter().position(|&byte| byte == b':').unwrap_or(0);
+        match Kind::from_bytes(&bytes[..colon]) {
+            None => self.parse_bare(text),
+            Some(kind) if kind == self => self.parse_bare(OsStr::from_bytes(&bytes[colon + 1..])),
+            Some(other) => {
+                let address = other.parse(text)?;
+                let problem = format!("is the address of a {}, and no {}", other.noun(), self.noun());
+                let hint = Hint::ReadAs(KindAddress { kind: other, address });
+                Err(Error::new(ErrorKind::Usage, printable(text), problem).hint(hint))
+            }
+        }
+    }
+
+    fn parse_bare(self, text: &OsStr) -> Result<Address> {
         let address = Address::parse(text).map_err(|error| Error { hint: self.fitting(error.hint), ..error })?;
         self.check(&address).map(|()| address)
     }
@@ -242,7 +263,7 @@ impl KindAddress {
             // The error is about the whole text, the kind included.
             Error { object: printable(text), hint: hint.map(Box::new), ..error }
         };
-        let address = kind.parse(OsStr::from_bytes(&bytes[colon + 1..])).map_err(with_kind)?;
+        let address = kind.parse_bare(OsStr::from_bytes(&bytes[colon + 1..])).map_err(with_kind)?;
         Ok(KindAddress { kind, address })
     }
 }
