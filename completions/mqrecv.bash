@@ -23,7 +23,7 @@ _mqrecv() {
 
     case "${cmd}" in
         mqrecv)
-            opts="-c -m -v -t -f -n -w -E -J -l -0 -h -V --create --max-messages --message-size --mode --verbose --type --except --up-to --follow --drain --count --peek --wait-only --nonblock --timeout --busy-status --json --lines --null --help --version"
+            opts="-c -m -t -f -n -w -E -J -l -0 -h -V --create --max-messages --message-size --mode --type --except --up-to --follow --drain --count --peek --wait-only --nonblock --timeout --busy-status --json --lines --null --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -23,7 +23,7 @@ _ringput() {
 
     case "${cmd}" in
         ringput)
-            opts="-s -m -n -w -E -l -0 -h -V --size --readers --many --overwrite --resume --restart --end --position --mode --nonblock --timeout --busy-status --lines --null --help --version"
+            opts="-s -m -n -w -E -l -0 -h -V --size --readers --many --overwrite --resume --restart --end --position --mode --foreign --nonblock --timeout --busy-status --lines --null --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -45,10 +45,19 @@ pub fn words(hint: &Hint, tool: &str) -> String {
         }
         Hint::PutAgain(address) => format!("put it again with shmput, or remove it with ipcunlink {address}"),
         Hint::ModeOrRemove(address) => {
-            format!("if it is whole, change its mode, else remove it with ipcunlink {address}")
+            format!("if it is whole, ipcset -m 0600 {address}, else remove it with ipcunlink {address}")
         }
         Hint::RemoveFirst => "its owner and group cannot be kept: remove it with ipcunlink first".into(),
-        Hint::Foreign => format!("{} writes it all the same", flag("shmput", "--foreign")),
+        Hint::Foreign(kind) => {
+            let writer = match kind {
+                Kind::Ring => "ringput",
+                Kind::Mq => "mqsend",
+                Kind::Shm | Kind::Lock | Kind::Sem => "shmput",
+            };
+            format!("{} writes it all the same", flag(writer, "--foreign"))
+        }
+        Hint::Force => format!("{} does it all the same", flag("ipcset", "--force")),
+        Hint::SetMode(address, bits) => format!("ipcset -m {bits:04o} {address} changes it"),
         Hint::MakeRoom => "remove what is not needed".into(),
         Hint::MakeRoomOrRemount(option) => {
             format!("remove what is not needed with ipcunlink, or mount -o remount,{option}=N /dev/shm")

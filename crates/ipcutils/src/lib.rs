@@ -10,12 +10,14 @@
 //! | [`operand`], [`records`] | what comes in: FILE, lines |
 //! | [`message`], [`show`] | what goes out: messages, objects |
 //! | [`owner`] | the warning about a holder that died |
+//! | [`existing`] | the warning about an object that is not as it was to be made |
 //! | [`human`] | sizes, ages and moments in words |
 //! | [`hints`] | the words for a hint of the library |
 #![forbid(unsafe_code)]
 
 pub mod app;
 pub mod args;
+pub mod existing;
 pub mod hints;
 pub mod human;
 pub mod message;

@@ -105,6 +105,7 @@ fn a_ring_and_a_lock_tell_their_states() {
     let options = WriteOptions {
         capacity: SMALLEST,
         mode: Mode::PRIVATE,
+        foreign: false,
         on_unfinished: OnUnfinished::Refuse,
         many: false,
         overwrite: false,

@@ -92,6 +92,7 @@ fn ring(own: &Own) -> Writer {
     let options = WriteOptions {
         capacity: SMALLEST,
         mode: Mode::PRIVATE,
+        foreign: false,
         on_unfinished: OnUnfinished::Refuse,
         many: false,
         overwrite: false,

@@ -60,7 +60,7 @@ impl Tool for Args {
         let out = if self.wait_only { None } else { Some(io.stdout()?) };
         let mut queues = self.open()?;
         for (queue, address) in queues.iter().zip(&self.address) {
-            self.create.report_other_limits(io, address, queue);
+            self.create.report_existing(io, address, queue);
         }
         let mut wait = Wait::new(self.waiting.timeout());
         let Some(out) = out else {

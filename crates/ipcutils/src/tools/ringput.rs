@@ -11,6 +11,7 @@ use libipc::{Address, Kind, Result};
 
 use crate::app::{Io, Outcome, Tool};
 use crate::args::{self, Ends, Waiting};
+use crate::existing;
 use crate::operand::Operand;
 use crate::records::Records;
 
@@ -20,9 +21,9 @@ use crate::records::Records;
 #[command(mut_arg("lines", |arg| arg.help("Commit only whole lines")))]
 #[command(mut_arg("null", |arg| arg.help("Commit only whole records, each ended by a NUL")))]
 pub struct Args {
-    /// Bytes that a new ring holds
-    #[arg(short, long, value_parser = args::ring_size, default_value = "1M")]
-    size: u64,
+    /// Bytes that a new ring holds [default: 1M]
+    #[arg(short, long, value_parser = args::ring_size)]
+    size: Option<u64>,
     /// Begin when N readers are there
     #[arg(long, value_name = "N", value_parser = args::number::<usize>(1..=64))]
     readers: Option<usize>,
@@ -39,16 +40,19 @@ pub struct Args {
     #[arg(long, conflicts_with = "resume")]
     restart: bool,
     /// Only mark the end of the stream of --many writers
-    #[arg(long, conflicts_with_all = ["size", "readers", "many", "overwrite", "resume", "restart", "Ends", "mode", "position", "file"])]
+    #[arg(long, conflicts_with_all = ["size", "readers", "many", "overwrite", "resume", "restart", "Ends", "mode", "foreign", "position", "file"])]
     end: bool,
     /// Only print how many bytes were committed
-    #[arg(long, conflicts_with_all = ["size", "readers", "many", "overwrite", "resume", "restart", "Ends", "mode", "file", "nonblock", "timeout"])]
+    #[arg(long, conflicts_with_all = ["size", "readers", "many", "overwrite", "resume", "restart", "Ends", "mode", "foreign", "file", "nonblock", "timeout"])]
     position: bool,
     #[command(flatten)]
     ends: Ends,
-    /// Permissions of a new ring [default: 0600]
+    /// Mode of a new ring [default: 0600 less the umask]
     #[arg(short, long, value_name = "OCTAL", value_parser = args::mode)]
     mode: Option<Mode>,
+    /// Also write into a ring of another user
+    #[arg(long)]
+    foreign: bool,
     #[command(flatten)]
     waiting: Waiting,
     #[arg(value_parser = args::address(Kind::Ring), help = args::forms(Kind::Ring, &[]))]
@@ -57,6 +61,9 @@ pub struct Args {
     #[arg(value_hint = clap::ValueHint::FilePath)]
     file: Option<PathBuf>,
 }
+
+/// The size of a ring for which none is given.
+const DEFAULT_SIZE: u64 = 1 << 20;
 
 impl Tool for Args {
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome> {
@@ -69,6 +76,9 @@ impl Tool for Args {
             let file = Operand::open(self.file.as_deref())?;
             let input = file.input(io)?;
             let mut writer = Writer::open(&self.address, &self.options(), &mut wait)?;
+            let other = self.size.filter(|&asked| asked != writer.capacity());
+            let size = other.map(|_| format!("{} bytes", writer.capacity()));
+            existing::report(io, (Kind::Ring, &self.address), self.mode, writer.existing_mode(), size);
             let copied = self.copy(&mut writer, &input, &mut wait);
             let copied = copied.and_then(|()| writer.check());
             copied.with_context(|| format!("bytes committed: {}", writer.position()))?;
@@ -86,7 +96,8 @@ impl Args {
             _ => OnUnfinished::Refuse,
         };
         let mode = self.mode.unwrap_or(Mode::PRIVATE);
-        WriteOptions { capacity: self.size, mode, on_unfinished, many: self.many, overwrite: self.overwrite }
+        let Args { many, overwrite, foreign, .. } = *self;
+        WriteOptions { capacity: self.size.unwrap_or(DEFAULT_SIZE), mode, foreign, on_unfinished, many, overwrite }
     }
 
     fn copy(&self, writer: &mut Writer, input: &Input<'_>, wait: &mut Wait) -> Result<()> {

@@ -9,6 +9,7 @@ use libipc::{Address, Hint, Kind, Result};
 
 use crate::app::{Io, Outcome, Tool};
 use crate::args::{self, Waiting};
+use crate::existing;
 use crate::owner;
 use crate::show::status::{self, Addressed};
 
@@ -16,7 +17,7 @@ use crate::show::status::{self, Addressed};
 #[derive(clap::Parser, Debug)]
 #[command(name = "shmlock", version, after_help = args::AFTER_HELP)]
 pub struct Args {
-    /// Mode of a new lock, less the umask [default: 0600]
+    /// Mode of a new lock [default: 0600 less the umask]
     #[arg(short, long, value_name = "OCTAL", value_parser = args::mode)]
     mode: Option<Mode>,
     /// A reader's lock: many at once, and no writer
@@ -70,6 +71,7 @@ impl Tool for Args {
         }
         let create = Some(self.mode.unwrap_or(Mode::PRIVATE));
         let lock = Lock::acquire(&self.address, &OpenOptions { mode, create }, &mut wait)?;
+        existing::report(io, (Kind::Lock, &self.address), self.mode, lock.existing_mode(), None);
         let died = lock.owner_died()?;
         if let Some(died) = &died {
             owner::died(io, died, &self.address, self.strict, Hint::Reset(self.address.clone()))?;

@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
-use nix::sys::stat::{FileStat, Mode as Bits, fchmod, fstat};
+use nix::sys::stat::{Mode as Bits, fchmod, fstat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, linkat, unlinkat};
 
 use super::byte_lock::{LockMode, Range, try_lock};
@@ -17,6 +17,7 @@ use super::temporary::{sweep, temporary_name};
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::mode::Mode;
 use crate::process::signals::{Deferred, with_signals_blocked};
+use crate::sys;
 
 /// Whether an existing object may be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +47,8 @@ impl<'a> Draft<'a> {
     pub(crate) fn new(entry: &'a Entry, mode: Mode) -> Result<Self> {
         sweep(&entry.dir);
         let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
-        match openat(&entry.dir, ".", flags, mode.for_open()) {
-            Ok(fd) => Ok(Draft { entry, file: File::from(fd), name: None, signals: None }),
+        match openat(&entry.dir, ".", flags, mode.for_file()) {
+            Ok(fd) => Draft { entry, file: File::from(fd), name: None, signals: None }.settle(mode),
             // O_TMPFILE holds O_DIRECTORY, so old kernels and file systems say
             // EISDIR or ENOENT.
             Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::ENOENT | Errno::EINVAL) => Self::named(entry, mode),
@@ -62,7 +63,7 @@ impl<'a> Draft<'a> {
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         for _ in 0..RACES {
             let name = temporary_name(None);
-            let file = match openat(&entry.dir, name.as_os_str(), flags, mode.for_open()) {
+            let file = match openat(&entry.dir, name.as_os_str(), flags, mode.for_file()) {
                 Ok(fd) => File::from(fd),
                 Err(Errno::EEXIST) => continue,
                 Err(errno) => return Err(entry.errno(errno)),
@@ -75,7 +76,7 @@ impl<'a> Draft<'a> {
                 Ok((_, stat)) if stat.st_nlink == 0 => continue,
                 Ok((_, stat)) => {
                     let draft = Draft { entry, file, name: Some(name), signals: Some(signals) };
-                    return draft.name_by_inode(stat.st_ino);
+                    return draft.name_by_inode(stat.st_ino)?.settle(mode);
                 }
                 Err(errno) => {
                     let _ = unlinkat(&entry.dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
@@ -95,6 +96,18 @@ impl<'a> Draft<'a> {
                 self.name = Some(name);
                 Ok(self)
             }
+            Err(errno) => {
+                self.drop_name();
+                Err(self.entry.errno(errno))
+            }
+        }
+    }
+
+    /// Give the file its mode, before it has its name. An access control list that the
+    /// directory hands on would let others in whom the mode does not name.
+    fn settle(self, mode: Mode) -> Result<Self> {
+        match sys::acl::remove(&self.file).and_then(|()| mode.settle(&self.file)) {
+            Ok(()) => Ok(self),
             Err(errno) => {
                 self.drop_name();
                 Err(self.entry.errno(errno))
@@ -154,7 +167,7 @@ impl<'a> Draft<'a> {
             match entry.open(Access::Write) {
                 Ok(old) => {
                     check(&old)?;
-                    self.adopt(&old.stat, keep_mode)?;
+                    self.adopt(&old, keep_mode)?;
                     // So that nobody of ours removes the new object for the old one.
                     old.hold_name();
                     if !entry.means(&old)? {
@@ -197,17 +210,24 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Take owner, group and mode from the object that will be replaced.
-    fn adopt(&self, old: &FileStat, keep_mode: bool) -> Result<()> {
+    /// Take owner, group and mode from the object that will be replaced. With an access
+    /// control list its bits of the group are no permissions of the group.
+    fn adopt(&self, object: &Object, keep_mode: bool) -> Result<()> {
         let refuse = |errno| self.entry.errno(errno).hint(Hint::RemoveFirst);
+        let old = &object.stat;
         let new = fstat(&self.file).map_err(|errno| self.entry.errno(errno))?;
         if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid) {
             fchown(&self.file, Some(Uid::from_raw(old.st_uid)), Some(Gid::from_raw(old.st_gid))).map_err(refuse)?;
         }
-        if keep_mode {
-            fchmod(&self.file, Bits::from_bits_truncate(old.st_mode & 0o777)).map_err(refuse)?;
+        if !keep_mode {
+            return Ok(());
         }
-        Ok(())
+        let kept = match sys::acl::get(object.file()) {
+            Ok(Some(list)) => sys::acl::set(&self.file, &list),
+            Ok(None) => fchmod(&self.file, Bits::from_bits_truncate(old.st_mode & 0o777)),
+            Err(errno) => Err(errno),
+        };
+        kept.map_err(refuse)
     }
 
     /// Take the name of an existing object. linkat(2) refuses an existing name, so

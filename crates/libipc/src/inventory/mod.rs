@@ -6,8 +6,12 @@
 //! before. Nothing is opened for more than a look, nothing is changed, and objects
 //! that vanish meanwhile are left out.
 //!
+//! Two further steps are for one object each: [`remove`], and [`change()`] of owner, mode
+//! and size.
+//!
 //! [An example](crate#the-inventory).
 
+mod change;
 mod filter;
 mod holders;
 mod judge;
@@ -18,6 +22,7 @@ mod removal;
 mod sysv;
 pub mod users;
 
+pub use change::{Changes, change};
 pub use filter::{Filter, Pattern};
 pub use holders::{Holder, program};
 pub use judge::{State, Unseen, Verdict, judge};

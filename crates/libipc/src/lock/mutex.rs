@@ -35,7 +35,7 @@ pub(super) const LOCKED: &str = "is locked";
 pub struct OpenOptions {
     /// How it will be locked: [`LockMode::Shared`] needs read permission only.
     pub mode: LockMode,
-    /// Make it with these permission bits, before the umask, if it is absent.
+    /// Make it with these permission bits, if it is absent.
     pub create: Option<Mode>,
 }
 
@@ -50,6 +50,7 @@ pub struct Lock {
     pub(super) object: Object,
     address: Address,
     mode: LockMode,
+    new: bool,
 }
 
 /// The last holder died inside, and may have left the protected data half changed.
@@ -85,18 +86,20 @@ impl Lock {
     /// for an address that no lock has.
     pub fn open(address: &Address, options: &OpenOptions) -> Result<Self> {
         let name = address.name(Kind::Lock)?;
+        let mut new = false;
         for _ in 0..RACES {
             let entry = Entry::new(name)?;
             let Some(permissions) = options.create else { return Self::existing(entry, address, options.mode) };
             check_name(&entry)?;
             let draft = match Self::existing(entry, address, options.mode) {
                 Err(error) if error.kind == ErrorKind::Missing => Entry::new(name)?,
-                other => return other,
+                other => return other.map(|lock| Lock { new, ..lock }),
             };
             match publish(&draft, permissions) {
+                Ok(()) => new = true,
                 // If somebody was faster, open that one.
-                Err(error) if error.kind != ErrorKind::Exists => return Err(error),
-                _ => {}
+                Err(error) if error.kind == ErrorKind::Exists => new = false,
+                Err(error) => return Err(error),
             }
         }
         Err(Error::new(ErrorKind::Gone, address, "is removed faster than it can be opened"))
@@ -110,7 +113,7 @@ impl Lock {
         })?;
         layout::identify(object.file(), address)?;
         layout::check_size(object.size(), address)?;
-        Ok(Lock { entry, object, address: address.clone(), mode })
+        Ok(Lock { entry, object, address: address.clone(), mode, new: false })
     }
 
     /// Open a lock and take its mutex: F_OFD_SETLKW of fcntl_locking(2).
@@ -145,6 +148,12 @@ impl Lock {
     pub fn inspect(address: &Address) -> Result<Status> {
         let entry = Entry::new(address.name(Kind::Lock)?)?;
         Status::of(entry.open(Access::Inspect)?.file(), address)
+    }
+
+    /// The permission bits of a lock that existed when it was opened; None of one that was
+    /// made.
+    pub fn existing_mode(&self) -> Option<u32> {
+        (!self.new).then_some(self.object.stat.st_mode & 0o777)
     }
 
     /// The address that it was opened by.

@@ -63,6 +63,7 @@ pub(super) struct Semaphore {
     pub(super) object: Object,
     /// None if it is only inspected: a mapping would count as a holder.
     region: Option<Region>,
+    new: bool,
 }
 
 impl Semaphore {
@@ -86,7 +87,7 @@ impl Semaphore {
                         let _ = kind::remove(&entry, Kind::Sem);
                         return Err(error);
                     }
-                    other => return Self::map(other?, entry, Access::Write),
+                    other => return Ok(Semaphore { new: true, ..Self::map(other?, entry, Access::Write)? }),
                 },
             }
         }
@@ -121,7 +122,11 @@ impl Semaphore {
             }
             Access::Read | Access::Look | Access::Inspect => None,
         };
-        Ok(Semaphore { entry, object, region })
+        Ok(Semaphore { entry, object, region, new: false })
+    }
+
+    pub(super) fn existing_mode(&self) -> Option<u32> {
+        (!self.new).then_some(self.object.stat.st_mode & 0o777)
     }
 
     /// Value and waiters; None if it is only inspected.

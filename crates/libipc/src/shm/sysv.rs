@@ -1,8 +1,11 @@
 //! System V segments, shmget(2) and shmctl(2).
 //!
 //! A key cannot be moved to another segment, so new content cannot appear under
-//! it at once. Instead a segment that is being filled has permission bits of 0,
-//! which our readers understand, and gets its mode when it is whole.
+//! it at once. Instead a segment that is being filled has the mode `FILLING`, which
+//! lets nobody in and which our readers understand, and gets its own when it is whole.
+//!
+//! Another program may choose any mode. So a segment whose filler died is replaced only
+//! if it has the group `MARK` too, which no other program gives a segment.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -15,7 +18,7 @@ use super::rules::{PutOptions, check_owner, room, too_long};
 use super::transfer::{copy_in, copy_out};
 use crate::base::address::{Address, Key, Kind, KindAddress, Lookup, SysV};
 use crate::base::error::{Error, ErrorKind, Hint, Result};
-use crate::base::mode::Mode;
+use crate::base::mode::{Mode, Permissions, not_set};
 use crate::base::owner::Owners;
 use crate::base::sysctl;
 use crate::fs::copy::{Control, OUTPUT};
@@ -24,15 +27,21 @@ use crate::fs::input::Input;
 use crate::fs::removal::hold;
 use crate::process::life;
 use crate::process::signals::Deferred;
+use crate::sys;
 use crate::sys::memory::Region;
-use crate::sys::{self, SHM_STAT_ANY};
 
+/// Mode of a segment that is being filled. These bits have no meaning to the kernel:
+/// nobody may read or write it.
+const FILLING: u32 = 0o011;
 /// Mode of a segment from its creation until its maker has attached it, which
-/// mode 0 would forbid. The last bit has no meaning to the kernel.
-const NEW: u32 = 0o601;
+/// [`FILLING`] would forbid.
+const NEW: u32 = FILLING | 0o600;
+/// Group of a segment that is being filled, "ipcu" in ASCII. A user namespace may lack
+/// it: then a segment whose filler died there stays until somebody removes it.
+const MARK: u32 = 0x6970_6375;
 /// Set by the kernel in the mode of a segment that goes at its last detach.
 const SHM_DEST: u32 = 0o1000;
-/// How old a segment of mode 0 must be before its maker counts as dead.
+/// How old a segment that is being filled must be before its maker counts as dead.
 const DEAD_AFTER: Duration = Duration::from_secs(2);
 
 /// The identifier of the segment with this key, if there is one: shmget(2).
@@ -59,11 +68,9 @@ struct Stat {
 }
 
 impl Stat {
-    /// Needs no permission, which a segment of mode 0 gives to nobody.
+    /// Needs no permission, which a segment that is being filled gives to nobody.
     fn of(id: i32) -> nix::Result<Self> {
-        let any = sys::stat_by_index(id, |index| sys::shm::stat(index, SHM_STAT_ANY));
-        let raw = any.or_else(|_| sys::shm::stat(id, libc::IPC_STAT).map(|(_, raw)| raw))?;
-        Ok(Stat { id, raw })
+        Ok(Stat { id, raw: sys::shm::stat_any(id)? })
     }
 
     fn size(&self) -> u64 {
@@ -79,8 +86,8 @@ impl Stat {
     }
 
     fn state(&self) -> State {
-        let mode = u32::from(self.raw.shm_perm.mode) & 0o777;
-        if mode != 0 && mode != NEW {
+        let mode = self.mode();
+        if mode != FILLING && mode != NEW {
             return State::Whole;
         }
         let attached = self.raw.shm_nattch > 0;
@@ -93,8 +100,21 @@ impl Stat {
         let old = SystemTime::now().duration_since(since).map_or(true, |age| age > DEAD_AFTER);
         // A live filler is attached, except for the instant before NEW ends. So a
         // maker in another PID namespace, number 0, need not be looked up.
-        let gone = life::ended_since(maker, since) || (mode == 0 && maker == 0);
-        if old && !attached && gone { State::Abandoned } else { State::BeingFilled }
+        let gone = life::ended_since(maker, since) || (mode == FILLING && maker == 0);
+        match old && !attached && gone {
+            false => State::BeingFilled,
+            true if mode == FILLING && self.raw.shm_perm.gid == MARK => State::Abandoned,
+            true => State::Doubtful,
+        }
+    }
+
+    fn mode(&self) -> u32 {
+        u32::from(self.raw.shm_perm.mode) & 0o777
+    }
+
+    /// The group that it was made with.
+    fn group_of_maker(&self) -> u32 {
+        self.raw.shm_perm.cgid
     }
 
     /// Whether it has been removed, and lives on for those who have it attached.
@@ -103,9 +123,10 @@ impl Stat {
     }
 }
 
-/// Whether the segment was left half filled by a dead process of this toolkit.
-pub(crate) fn is_half_filled(id: i32) -> bool {
-    Stat::of(id).is_ok_and(|stat| stat.state() == State::Abandoned)
+/// Whether the segment, which has these permission bits, was left half filled by a dead
+/// process of this toolkit.
+pub(crate) fn is_half_filled(id: i32, mode: u32) -> bool {
+    mode == FILLING && Stat::of(id).is_ok_and(|stat| stat.state() == State::Abandoned)
 }
 
 #[derive(PartialEq, Eq)]
@@ -113,8 +134,8 @@ enum State {
     Whole,
     BeingFilled,
     Abandoned,
-    /// It has the mode of a new segment, and was attached and detached again: its
-    /// filler was killed just then, or a program chose that mode for a whole one.
+    /// It has a mode that ours have until they are whole, and not the mark: its filler
+    /// was killed before it set that, or a program chose the mode for a whole one.
     /// Nobody can tell, so it is neither read nor removed.
     Doubtful,
 }
@@ -137,8 +158,8 @@ pub(super) fn put(
             }
         },
     };
-    let mode = options.mode.unwrap_or(Mode::PRIVATE).masked();
-    if mode == 0 || mode == NEW {
+    let mode = options.mode.unwrap_or(Mode::PRIVATE).for_sysv();
+    if mode == FILLING || mode == NEW {
         let what = format!("mode {mode:03o} marks a segment that is being filled");
         return Err(Error::new(ErrorKind::Usage, address, what));
     }
@@ -173,8 +194,8 @@ pub(super) fn put(
     let done = fill(address, id, size, input, spool.as_ref().map(AsFd::as_fd), options, &mut control)
         .and_then(|region| {
             let shadow = sys::process::Shadow::new();
-            // Still attached: mode 0 with nobody attached marks a dead filler.
-            let published = publish(address, id, mode);
+            // Still attached: with nobody attached the filler counts as dead.
+            let published = set_permissions(address, id, mode, Stat::group_of_maker);
             // The shadow detaches last. So the last to detach is not the creator,
             // which tells this segment from one that a dead program left behind.
             // Without a child it cannot be told.
@@ -288,7 +309,10 @@ fn fill(
     control: &mut Control<'_>,
 ) -> Result<Region> {
     let region = sys::shm::attach(id, size as usize, false).map_err(|errno| Error::errno(address, errno))?;
-    publish(address, id, 0)?;
+    set_permissions(address, id, FILLING, |_| MARK).or_else(|error| match error.kind {
+        ErrorKind::Gone => set_permissions(address, id, FILLING, Stat::group_of_maker),
+        _ => Err(error),
+    })?;
     let moved = copy_in(&region, 0, size, spool.unwrap_or(input.fd()), spool.is_some(), control)
         .map_err(|e| e.explain(input.label(), |errno| Error::errno(address, errno)))?;
     if spool.is_none() {
@@ -303,8 +327,9 @@ fn fill(
     Ok(region)
 }
 
-/// Set the permission bits: IPC_SET.
-fn publish(address: &SysV, id: i32, mode: u32) -> Result<()> {
+/// Set the permission bits and the group: IPC_SET. A group that the user namespace does
+/// not have is [`ErrorKind::Gone`], as a removed segment is.
+fn set_permissions(address: &SysV, id: i32, mode: u32, group: impl FnOnce(&Stat) -> u32) -> Result<()> {
     let failed = |errno| match errno {
         Errno::EINVAL | Errno::EIDRM => Error::errno(address, Errno::EIDRM),
         errno => Error::errno(address, errno),
@@ -313,9 +338,11 @@ fn publish(address: &SysV, id: i32, mode: u32) -> Result<()> {
     if stat.is_removed() {
         return Err(failed(Errno::EIDRM));
     }
-    let mut stat = stat.raw;
-    stat.shm_perm.mode = mode as _;
-    sys::shm::set(id, stat).map_err(failed)
+    let group = group(&stat);
+    let mut raw = stat.raw;
+    raw.shm_perm.mode = mode as _;
+    raw.shm_perm.gid = group;
+    sys::shm::set(id, raw).map_err(failed)
 }
 
 /// Write into an existing segment, whose size stays.
@@ -374,11 +401,30 @@ fn check_whole(address: &SysV, stat: &Stat) -> Result<()> {
             (ErrorKind::Unexpected, what, Hint::PutAgain(by_id(stat.id)))
         }
         State::Doubtful => {
-            let what = "is perhaps half filled: it has the mode 0601 of one whose filler has just begun";
-            (ErrorKind::Unexpected, what, Hint::ModeOrRemove(by_id(stat.id)))
+            let what =
+                format!("is perhaps half filled: its mode is {:04o}, as of one that is being filled", stat.mode());
+            let hint = Hint::ModeOrRemove(by_id(stat.id));
+            return Err(Error::new(ErrorKind::Unexpected, address, what).hint(hint));
         }
     };
     Err(Error::new(kind, address, what).hint(hint))
+}
+
+/// Give a segment that is not being filled other owners or another mode: IPC_SET.
+///
+/// # Errors
+/// [`ErrorKind::Missing`], [`ErrorKind::Denied`]; [`ErrorKind::Busy`] while it is being
+/// filled, and [`ErrorKind::Unexpected`] if it is half filled for good.
+pub(crate) fn change(address: &SysV, new: Permissions) -> Result<()> {
+    let id = address.resolve(|key| sys::shm::get(key, 0, 0))?;
+    let mut stat = Stat::of(id).map_err(|errno| Error::stale(address, errno))?;
+    match stat.state() {
+        // Who says so knows that it is whole.
+        State::Whole | State::Doubtful => {}
+        State::BeingFilled | State::Abandoned => check_whole(address, &stat)?,
+    }
+    new.put_into(&mut stat.raw.shm_perm);
+    sys::shm::set(id, stat.raw).map_err(|errno| not_set(address, errno, Stat::of(id).is_ok()))
 }
 
 /// Attach a segment for writing if its owners and its mode pass the check. Returns its

@@ -41,7 +41,7 @@ fn wait() -> Wait {
 }
 
 fn how(on_unfinished: OnUnfinished, overwrite: bool) -> WriteOptions {
-    WriteOptions { capacity: CAPACITY, mode: Mode::PRIVATE, on_unfinished, many: false, overwrite }
+    WriteOptions { capacity: CAPACITY, mode: Mode::PRIVATE, foreign: false, on_unfinished, many: false, overwrite }
 }
 
 fn read(name: Option<&str>, end: Option<u8>) -> ReadOptions {

@@ -12,7 +12,7 @@ use super::layout::{HEAD, LIMIT, Owner, READ, START, Stream, lock};
 use super::options::{OnUnfinished, WriteOptions};
 use super::slots::Slots;
 use super::waiting::{Check, wait_until};
-use crate::base::address::Address;
+use crate::base::address::{Address, Kind};
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::wait::Wait;
 use crate::fs::byte_lock::LockMode;
@@ -26,6 +26,7 @@ pub struct Writer {
     pub(super) handle: Handle,
     pub(super) stream: Stream,
     pub(super) at: WriterPosition,
+    new: bool,
 }
 
 impl Writer {
@@ -36,19 +37,23 @@ impl Writer {
     ///   writer, or readers have not read the last stream;
     /// - [`ErrorKind::PeerDied`] if the last stream has no end, with
     ///   [`OnUnfinished::Refuse`];
-    /// - [`ErrorKind::Denied`]; [`ErrorKind::NoRoom`] for a new ring;
+    /// - [`ErrorKind::Denied`], also for [`WriteOptions::foreign`];
+    /// - [`ErrorKind::NoRoom`] for a new ring;
     /// - [`ErrorKind::Unexpected`] if it is no ring, or corrupt.
     pub fn open(address: &Address, options: &WriteOptions, wait: &mut Wait) -> Result<Self> {
         for _ in 0..RACES {
             match Handle::open(address, Access::Write) {
-                Ok(handle) => return Self::take(handle, options, wait),
+                Ok(handle) => {
+                    handle.owners().refuse_stranger(Kind::Ring, handle.label(), options.foreign)?;
+                    return Self::take(handle, options, wait);
+                }
                 Err(error) if error.kind == ErrorKind::Missing => {}
                 Err(error) => return Err(error),
             }
             match create(address, options) {
                 Ok(handle) => {
                     let (stream, at) = (handle.stream()?, handle.writer_position()?);
-                    return Ok(Writer { handle, stream, at });
+                    return Ok(Writer { handle, stream, at, new: true });
                 }
                 // Another was faster.
                 Err(error) if error.kind == ErrorKind::Exists => {}
@@ -65,7 +70,7 @@ impl Writer {
         }
         // Read only now: another of many writers may have begun a stream meanwhile.
         let (stream, at) = (handle.stream()?, handle.writer_position()?);
-        let mut writer = Writer { handle, stream, at };
+        let mut writer = Writer { handle, stream, at, new: false };
         let entered = writer.enter(options, wait);
         writer.handle.unlock(lock::APPEND);
         entered.map(|()| writer)
@@ -132,6 +137,12 @@ impl Writer {
     /// How many bytes of the stream were committed, as of this writer's last turn.
     pub fn position(&self) -> u64 {
         self.at.head.wrapping_sub(self.handle.ring.memory.load(START, Relaxed))
+    }
+
+    /// The permission bits of a ring that existed when it was opened; None of one that
+    /// [`Writer::open`] has made.
+    pub fn existing_mode(&self) -> Option<u32> {
+        (!self.new).then_some(self.handle.mode())
     }
 
     /// The capacity of the ring in bytes, and so the longest record.
