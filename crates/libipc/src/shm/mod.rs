@@ -25,6 +25,7 @@ mod posix;
 mod rules;
 pub mod sysv;
 mod transfer;
+mod unfinished;
 
 pub use rules::{PutOptions, ReadOptions};
 

@@ -1,22 +1,16 @@
 //! System V segments, shmget(2) and shmctl(2).
-//!
-//! A key cannot be moved to another segment, so new content cannot appear under
-//! it at once. Instead a segment that is being filled has the mode `FILLING`, which
-//! lets nobody in and which our readers understand, and gets its own when it is whole.
-//!
-//! Another program may choose any mode. So a segment whose filler died is replaced only
-//! if it has the group `MARK` too, which no other program gives a segment.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
-use nix::libc::{self, shmid_ds};
+use nix::libc;
 
 use super::rules::{PutOptions, check_owner, room, too_long};
 use super::transfer::{copy_in, copy_out};
-use crate::base::address::{Address, Key, Kind, KindAddress, Lookup, SysV};
+pub(crate) use super::unfinished::is_half_filled;
+use super::unfinished::{FILLING, NEW, Stat, State, by_id, check_whole, mark, publish};
+use crate::base::address::{Key, Lookup, SysV};
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::mode::{Mode, Permissions, not_set};
 use crate::base::owner::Owners;
@@ -25,24 +19,9 @@ use crate::fs::copy::{Control, OUTPUT};
 use crate::fs::entry::RACES;
 use crate::fs::input::Input;
 use crate::fs::removal::hold;
-use crate::process::life;
 use crate::process::signals::Deferred;
 use crate::sys;
 use crate::sys::memory::Region;
-
-/// Mode of a segment that is being filled. These bits have no meaning to the kernel:
-/// nobody may read or write it.
-const FILLING: u32 = 0o011;
-/// Mode of a segment from its creation until its maker has attached it, which
-/// [`FILLING`] would forbid.
-const NEW: u32 = FILLING | 0o600;
-/// Group of a segment that is being filled, "ipcu" in ASCII. A user namespace may lack
-/// it: then a segment whose filler died there stays until somebody removes it.
-const MARK: u32 = 0x6970_6375;
-/// Set by the kernel in the mode of a segment that goes at its last detach.
-const SHM_DEST: u32 = 0o1000;
-/// How old a segment that is being filled must be before its maker counts as dead.
-const DEAD_AFTER: Duration = Duration::from_secs(2);
 
 /// The identifier of the segment with this key, if there is one: shmget(2).
 #[doc(alias = "shmget")]
@@ -59,85 +38,6 @@ pub fn find(key: Key) -> Option<i32> {
 pub fn remove(address: &SysV) -> Result<()> {
     let id = address.resolve(|key| sys::shm::get(key, 0, 0))?;
     sys::shm::remove(id).map_err(|errno| Error::stale(address, errno))
-}
-
-/// What the kernel knows of a segment.
-struct Stat {
-    id: i32,
-    raw: shmid_ds,
-}
-
-impl Stat {
-    /// Needs no permission, which a segment that is being filled gives to nobody.
-    fn of(id: i32) -> nix::Result<Self> {
-        Ok(Stat { id, raw: sys::shm::stat_any(id)? })
-    }
-
-    fn size(&self) -> u64 {
-        self.raw.shm_segsz as u64
-    }
-
-    /// Whether both are of one segment, whose owners and mode have not changed.
-    fn is_same(&self, other: &Stat) -> bool {
-        let (a, b) = (&self.raw, &other.raw);
-        let perm = |perm: &libc::ipc_perm| (perm.uid, perm.gid, perm.cuid, perm.cgid, u32::from(perm.mode) & 0o777);
-        (self.size(), a.shm_cpid, a.shm_ctime) == (other.size(), b.shm_cpid, b.shm_ctime)
-            && perm(&a.shm_perm) == perm(&b.shm_perm)
-    }
-
-    fn state(&self) -> State {
-        let mode = self.mode();
-        if mode != FILLING && mode != NEW {
-            return State::Whole;
-        }
-        let attached = self.raw.shm_nattch > 0;
-        if mode == NEW && self.raw.shm_lpid != 0 && !attached {
-            return State::Doubtful;
-        }
-        let maker = self.raw.shm_cpid;
-        let since = UNIX_EPOCH + Duration::from_secs(u64::try_from(self.raw.shm_ctime).unwrap_or(0));
-        // A clock that was set back tells no age.
-        let old = SystemTime::now().duration_since(since).map_or(true, |age| age > DEAD_AFTER);
-        // A live filler is attached, except for the instant before NEW ends. So a
-        // maker in another PID namespace, number 0, need not be looked up.
-        let gone = life::ended_since(maker, since) || (mode == FILLING && maker == 0);
-        match old && !attached && gone {
-            false => State::BeingFilled,
-            true if mode == FILLING && self.raw.shm_perm.gid == MARK => State::Abandoned,
-            true => State::Doubtful,
-        }
-    }
-
-    fn mode(&self) -> u32 {
-        u32::from(self.raw.shm_perm.mode) & 0o777
-    }
-
-    /// The group that it was made with.
-    fn group_of_maker(&self) -> u32 {
-        self.raw.shm_perm.cgid
-    }
-
-    /// Whether it has been removed, and lives on for those who have it attached.
-    fn is_removed(&self) -> bool {
-        u32::from(self.raw.shm_perm.mode) & SHM_DEST != 0
-    }
-}
-
-/// Whether the segment, which has these permission bits, was left half filled by a dead
-/// process of this toolkit.
-pub(crate) fn is_half_filled(id: i32, mode: u32) -> bool {
-    mode == FILLING && Stat::of(id).is_ok_and(|stat| stat.state() == State::Abandoned)
-}
-
-#[derive(PartialEq, Eq)]
-enum State {
-    Whole,
-    BeingFilled,
-    Abandoned,
-    /// It has a mode that ours have until they are whole, and not the mark: its filler
-    /// was killed before it set that, or a program chose the mode for a whole one.
-    /// Nobody can tell, so it is neither read nor removed.
-    Doubtful,
 }
 
 /// Create a segment with the input as its content.
@@ -195,7 +95,7 @@ pub(super) fn put(
         .and_then(|region| {
             let shadow = sys::process::Shadow::new();
             // Still attached: with nobody attached the filler counts as dead.
-            let published = set_permissions(address, id, mode, Stat::group_of_maker);
+            let published = publish(address, id, mode);
             // The shadow detaches last. So the last to detach is not the creator,
             // which tells this segment from one that a dead program left behind.
             // Without a child it cannot be told.
@@ -256,11 +156,6 @@ fn exists(address: &SysV, stat: &Stat) -> Error {
     Error::new(ErrorKind::Exists, address, problem).hint(hint)
 }
 
-/// A segment by its identifier: its key may mean another by now.
-fn by_id(id: i32) -> KindAddress {
-    KindAddress { kind: Kind::Shm, address: Address::SysV(SysV::Id(id)) }
-}
-
 fn create(address: &SysV, key: i32, size: u64) -> Result<i32> {
     let bytes = usize::try_from(size).map_err(|_| Error::errno(address, Errno::ENOMEM))?;
     let flags = libc::IPC_CREAT | libc::IPC_EXCL | NEW.cast_signed();
@@ -309,10 +204,7 @@ fn fill(
     control: &mut Control<'_>,
 ) -> Result<Region> {
     let region = sys::shm::attach(id, size as usize, false).map_err(|errno| Error::errno(address, errno))?;
-    set_permissions(address, id, FILLING, |_| MARK).or_else(|error| match error.kind {
-        ErrorKind::Gone => set_permissions(address, id, FILLING, Stat::group_of_maker),
-        _ => Err(error),
-    })?;
+    mark(address, id)?;
     let moved = copy_in(&region, 0, size, spool.unwrap_or(input.fd()), spool.is_some(), control)
         .map_err(|e| e.explain(input.label(), |errno| Error::errno(address, errno)))?;
     if spool.is_none() {
@@ -325,24 +217,6 @@ fn fill(
         }
     }
     Ok(region)
-}
-
-/// Set the permission bits and the group: IPC_SET. A group that the user namespace does
-/// not have is [`ErrorKind::Gone`], as a removed segment is.
-fn set_permissions(address: &SysV, id: i32, mode: u32, group: impl FnOnce(&Stat) -> u32) -> Result<()> {
-    let failed = |errno| match errno {
-        Errno::EINVAL | Errno::EIDRM => Error::errno(address, Errno::EIDRM),
-        errno => Error::errno(address, errno),
-    };
-    let stat = Stat::of(id).map_err(failed)?;
-    if stat.is_removed() {
-        return Err(failed(Errno::EIDRM));
-    }
-    let group = group(&stat);
-    let mut raw = stat.raw;
-    raw.shm_perm.mode = mode as _;
-    raw.shm_perm.gid = group;
-    sys::shm::set(id, raw).map_err(failed)
 }
 
 /// Write into an existing segment, whose size stays.
@@ -390,24 +264,6 @@ fn attach(address: &SysV, read_only: bool, check: impl Fn(&Stat) -> Result<()>) 
         }
     }
     Err(Error::new(ErrorKind::Gone, address, "is replaced faster than it can be attached"))
-}
-
-fn check_whole(address: &SysV, stat: &Stat) -> Result<()> {
-    let (kind, what, hint) = match stat.state() {
-        State::Whole => return Ok(()),
-        State::BeingFilled => return Err(Error::new(ErrorKind::Busy, address, "is being filled")),
-        State::Abandoned => {
-            let what = "is half filled, and the process that filled it is dead";
-            (ErrorKind::Unexpected, what, Hint::PutAgain(by_id(stat.id)))
-        }
-        State::Doubtful => {
-            let what =
-                format!("is perhaps half filled: its mode is {:04o}, as of one that is being filled", stat.mode());
-            let hint = Hint::ModeOrRemove(by_id(stat.id));
-            return Err(Error::new(ErrorKind::Unexpected, address, what).hint(hint));
-        }
-    };
-    Err(Error::new(kind, address, what).hint(hint))
 }
 
 /// Give a segment that is not being filled other owners or another mode: IPC_SET.

@@ -22,7 +22,7 @@ pub(crate) fn get(file: impl AsFd) -> nix::Result<Option<Vec<u8>>> {
             list.truncate(length.cast_unsigned());
             Ok(Some(list))
         }
-        Err(Errno::ENODATA | Errno::EOPNOTSUPP) => Ok(None),
+        Err(Errno::ENODATA | Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(None),
         Err(errno) => Err(errno),
     }
 }
@@ -38,7 +38,7 @@ pub(crate) fn set(file: impl AsFd, list: &[u8]) -> nix::Result<()> {
 pub(crate) fn remove(file: impl AsFd) -> nix::Result<()> {
     // SAFETY: the name ends with a NUL.
     match Errno::result(unsafe { libc::fremovexattr(file.as_fd().as_raw_fd(), NAME.as_ptr()) }) {
-        Ok(_) | Err(Errno::ENODATA | Errno::EOPNOTSUPP) => Ok(()),
+        Ok(_) | Err(Errno::ENODATA | Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
         Err(errno) => Err(errno),
     }
 }
