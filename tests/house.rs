@@ -301,6 +301,8 @@ fn examples() -> Vec<Hint> {
         Hint::AskForLess,
         Hint::Size,
         Hint::LargerSize,
+        Hint::Resize(of(Kind::Shm)),
+        Hint::HoldBytes(of(Kind::Mq), 9),
         Hint::LargerMessages,
         Hint::LargerRing,
         Hint::Sysctl("kernel.shmmax"),

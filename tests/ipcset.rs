@@ -193,7 +193,11 @@ fn a_larger_size_has_its_memory() {
     let t = Test::new();
     for (address, path) in [(t.name("o"), t.shm_path("o")), ("file:f".to_owned(), t.path("f"))] {
         t.bash(&format!("echo -n hello | shmput {address}")).run().ok();
+        // The cure that shmput names.
+        let cure = format!("(ipcset --size N shm:{address} makes it larger)");
+        t.cmd("shmput").args(["-i", &address]).stdin("hello!").run().says(9, &cure);
         set(&t, &["--size", "1M", &format!("shm:{address}")]).ok();
+        t.cmd("shmput").args(["-i", &address]).stdin("hello\0").run().ok();
         let stat = path.metadata().unwrap();
         assert_eq!(stat.size(), 1 << 20);
         assert!(stat.blocks() * 512 >= 1 << 20, "{}", stat.blocks());

@@ -65,6 +65,8 @@ pub fn words(hint: &Hint, tool: &str) -> String {
         Hint::AskForLess => "ask for less, or remove what is not needed with ipcunlink".into(),
         Hint::Size => format!("give {} N", flag("shmput", "--size")),
         Hint::LargerSize => format!("give a larger {}", flag("shmput", "--size")),
+        Hint::Resize(address) => format!("ipcset --size N {address} makes it larger"),
+        Hint::HoldBytes(address, bytes) => format!("ipcset --max-bytes {bytes} {address} raises it"),
         Hint::LargerMessages => format!("make the queue anew with a larger {}", flag("mqsend", "--message-size")),
         Hint::LargerRing => format!("remove it with ipcunlink and make a larger one with {}", flag("ringput", "-s")),
         Hint::Sysctl(setting) => format!("sysctl {setting}=N raises it"),

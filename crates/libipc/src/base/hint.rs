@@ -51,6 +51,10 @@ pub enum Hint {
     Size,
     /// Name a larger size.
     LargerSize,
+    /// Make the segment larger in place.
+    Resize(KindAddress),
+    /// Let the queue hold so many bytes.
+    HoldBytes(KindAddress, u64),
     /// Make the queue anew, for larger messages.
     LargerMessages,
     /// Make the ring anew, and larger.

@@ -5,7 +5,7 @@ use nix::libc::{self, c_int, msqid_ds};
 use nix::unistd::geteuid;
 
 use super::options::{Create, Direction, OpenOptions, Select};
-use crate::base::address::{Key, Kind, SysV};
+use crate::base::address::{Address, Key, Kind, KindAddress, SysV};
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::mode::{Permissions, not_set};
 use crate::base::owner::Owners;
@@ -140,8 +140,9 @@ impl Queue {
                 return Err(longer_than_msgmax(&self.address));
             }
             let what = format!("the message is longer than this queue's msg_qbytes, {} bytes", self.capacity);
-            return Err(Error::new(ErrorKind::NoRoom, &self.address, what)
-                .hint(Hint::advice("make the queue anew after sysctl kernel.msgmnb=N")));
+            let queue = KindAddress { kind: Kind::Mq, address: Address::SysV(SysV::Id(self.id)) };
+            let hint = Hint::HoldBytes(queue, message.len() as u64);
+            return Err(Error::new(ErrorKind::NoRoom, &self.address, what).hint(hint));
         }
         if message.len() > self.buffer.room() {
             self.buffer = Buffer::new(self.largest());
