@@ -35,7 +35,11 @@ fn objects(t: &Test) -> Vec<String> {
 #[test]
 fn the_mode_of_every_kind() {
     let t = Test::new();
-    let all = objects(&t);
+    let mut all = objects(&t);
+    if !nix::unistd::geteuid().is_root() {
+        // One that its owner cannot open is a test of its own.
+        all.retain(|object| !object.starts_with("mq:/"));
+    }
     for mode in ["0640", "0", "0666", "600"] {
         let args: Vec<_> = ["-m", mode].into_iter().chain(all.iter().map(String::as_str)).collect();
         t.bash("umask 077; exec ipcset \"$@\"").args(["bash"]).args(args).run().ok();
