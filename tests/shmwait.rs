@@ -115,6 +115,8 @@ fn the_timeout() {
 fn h13_m4_a_signal_ends_the_wait() {
     let t = Test::new();
     let l = t.name("l");
+    // One that is there stays.
+    t.cmd("shmlock").args([&l, "--", "true"]).run().ok();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGKILL] {
         for args in [&[&*l][..], &["--until", "false", &l, "--", "true"], &["-w", "1h", &l]] {
             let waiting = sleeper(&t, &l, args);

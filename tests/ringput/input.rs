@@ -20,7 +20,7 @@ fn k14_a_size_that_cannot_be_had_costs_nothing() {
     // A record for which there is no memory.
     let script =
         format!("ulimit -v $((64 * 1024 * 1024 + 100 * 1024)); head -c 300M /dev/zero | ringput -l --restart {r}");
-    t.bash(&script).run().says(9, "out of memory for a record");
+    t.bash(&script).run().says(9, "standard input: out of memory");
 }
 
 #[test]

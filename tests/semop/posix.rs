@@ -1,6 +1,6 @@
 //! Rows F: POSIX named semaphores.
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,14 @@ fn f1_f2_the_largest_value() {
     assert_eq!(values(&t, &name), "2147483647");
     semop(&t, &[&name, "-1"]).ok();
     semop(&t, &[&name, "+1"]).ok();
+    // It is set in one step, however far away the value is, and whoever wrote it.
+    semop(&t, &["--set", "5", &name]).ok();
+    assert_eq!(values(&t, &name), "5");
+    let file =
+        std::fs::File::options().write(true).open(t.shm_path("sem").with_file_name(format!("sem.{}", &name[1..])));
+    file.unwrap().write_all_at(&[0xff; 4], 0).unwrap();
+    semop(&t, &["--set", "7", &name]).ok();
+    assert_eq!(values(&t, &name), "7");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! shmcat: what others have planted under a name; rows G12 to G14.
 
 use super::*;
+use crate::util::said;
 
 #[test]
 fn g12_a_planted_symlink() {
@@ -13,6 +14,27 @@ fn g12_a_planted_symlink() {
         cat(&t, &["--wait", "--rm", &address]).says(8, "is a symbolic link");
     }
     t.bash(&format!("[ -L /dev/shm{} ] && [ -L link ] && [ -f secret ]", t.name("link"))).run().ok();
+}
+
+/// A write lease of another program keeps everybody else from opening the object.
+#[test]
+fn a_lease_of_another_program() {
+    let Some(t) = Test::with(&["perl"]) else { return };
+    let name = t.name("leased");
+    t.cmd("shmput").args([&name]).stdin("x").run().ok();
+    // 1024 is F_SETLEASE, 1 is F_WRLCK.
+    let script = "open my $f, '+<', $ARGV[0] or die; $SIG{IO} = 'IGNORE'; \
+        fcntl($f, 1024, 1) or exit 3; $| = 1; print qq(ready\n); sleep 1000 while 1";
+    let mut holder = t.cmd("perl").args(["-e", script, &t.shm_path("leased").display().to_string()]).spawn_open();
+    let mut word = [0; 6];
+    if std::io::Read::read_exact(holder.child.stdout.as_mut().unwrap(), &mut word).is_err() {
+        return said("not tested: no lease can be had here");
+    }
+    cat(&t, &[&name]).says(75, "another process has a lease of it");
+    cat(&t, &["--rm", &name]).says(75, "another process has a lease of it");
+    holder.kill(nix::sys::signal::Signal::SIGKILL);
+    holder.output();
+    assert_eq!(cat(&t, &[&name]).ok(), b"x");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::util::{bin_dir, noise, rounds};
+use crate::util::{bin_dir, noise, promised, rounds};
 
 /// A lock's object as ipcutils-lock(5) has it.
 fn fresh() -> Vec<u8> {
@@ -15,6 +15,41 @@ fn fresh() -> Vec<u8> {
         content[at..at + 4].copy_from_slice(&number.to_ne_bytes());
     }
     content
+}
+
+/// Locks of others on the bytes of participants: whoever may read the object can take
+/// any number. Each look at the kernel's list takes as long as the list.
+#[test]
+fn planted_participants_are_not_all_listed() {
+    let t = Test::new();
+    let l = t.name("l");
+    lock(&t, &[&l, "--", "true"]).ok();
+    let file = std::fs::File::open(t.shm_path("l")).unwrap();
+    for role in [2i64, 3, 4] {
+        // From the last on, which is quicker: the kernel sorts them.
+        for place in (0..5000).rev() {
+            let lock = nix::libc::flock {
+                l_type: nix::libc::F_RDLCK as i16,
+                l_whence: 0,
+                l_start: (role << 58) + 2 * place,
+                l_len: 1,
+                l_pid: 0,
+            };
+            nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_OFD_SETLK(&lock)).unwrap();
+        }
+    }
+    let begin = Instant::now();
+    let json = lock(&t, &["--status", "-J", &l]).text();
+    promised(begin, Duration::from_secs(1));
+    assert!(json.contains(r#""state":"free""#) && json.contains(r#""more":true"#), "{}", &json[..200]);
+    assert!(json.matches(r#""pid""#).count() <= 3 * 256, "{}", json.len());
+    assert!(status(&t, &l).ends_with("more: are there than are listed"));
+    let begin = Instant::now();
+    let listed = t.cmd("ipcls").args(["--raw", "--kind", "lock", "--name", &l]).run().text();
+    promised(begin, Duration::from_secs(1));
+    assert!(listed.contains(&l), "{listed}");
+    // Nobody is kept out by that.
+    lock(&t, &["-n", &l, "--", "true"]).ok();
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! | [`message`], [`show`] | what goes out: messages, objects |
 //! | [`owner`] | the warning about a holder that died |
 //! | [`existing`] | the warning about an object that is not as it was to be made |
+//! | [`undo`] | what was made for a command that failed |
 //! | [`human`] | sizes, ages and moments in words |
 //! | [`hints`] | the words for a hint of the library |
 #![forbid(unsafe_code)]
@@ -26,3 +27,4 @@ pub mod owner;
 pub mod records;
 pub mod show;
 pub mod tools;
+pub mod undo;

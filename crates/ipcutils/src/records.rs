@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 
 use libipc::fs::copy::{self, STEP};
 use libipc::fs::input::Input;
-use libipc::{Error, ErrorKind, Result};
+use libipc::{Error, Result};
 
 /// The records of an input.
 #[derive(Debug)]
@@ -32,7 +32,8 @@ impl<'i> Records<'i> {
     /// input was read for it, which may have taken long.
     ///
     /// # Errors
-    /// [`ErrorKind::Failure`] if the input cannot be read; [`ErrorKind::NoRoom`] without
+    /// [`Failure`](libipc::ErrorKind::Failure) if the input cannot be read;
+    /// [`NoRoom`](libipc::ErrorKind::NoRoom) without
     /// memory for a record; `too_long` for a record of more than `longest` bytes.
     pub fn next(&mut self, too_long: impl FnOnce() -> Error) -> Result<Option<(&[u8], bool)>> {
         match self.next_range(|_| Ok(()))? {
@@ -82,10 +83,7 @@ impl<'i> Records<'i> {
         }
         let most = self.longest.saturating_add(1).saturating_add(STEP);
         let wanted = least.max(most.min(now.saturating_mul(2)));
-        let reserved = self.buffer.try_reserve_exact(wanted - now);
-        reserved.map_err(|_| Error::new(ErrorKind::NoRoom, self.input.label(), "out of memory for a record"))?;
-        self.buffer.resize(wanted, 0);
-        Ok(())
+        copy::grow(&mut self.buffer, wanted, self.input.label())
     }
 
     /// All records that are there, at least one, with their ends; None after the last.
@@ -116,12 +114,17 @@ impl<'i> Records<'i> {
 /// Those of [`Records::next`].
 pub fn whole(input: &Input<'_>, longest: usize, too_long: impl FnOnce() -> Error) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut block = vec![0; longest.saturating_add(1).min(STEP)];
+    let mut block = Vec::new();
+    copy::grow(&mut block, longest.saturating_add(1).min(STEP), input.label())?;
     loop {
         match copy::read(input.fd(), &mut block, input.label())? {
             0 => return Ok(bytes),
             n if bytes.len() + n > longest => return Err(too_long()),
-            n => bytes.extend_from_slice(&block[..n]),
+            n => {
+                let have = bytes.len();
+                copy::grow(&mut bytes, have + n, input.label())?;
+                bytes[have..].copy_from_slice(&block[..n]);
+            }
         }
     }
 }
@@ -129,6 +132,7 @@ pub fn whole(input: &Input<'_>, longest: usize, too_long: impl FnOnce() -> Error
 #[cfg(test)]
 mod tests {
     use super::*;
+    use libipc::ErrorKind;
     use std::io::{Seek, Write};
     use std::os::fd::AsFd;
 

@@ -32,4 +32,5 @@ mod sys;
 pub use base::{address, error, mode, text, wait};
 
 pub use address::{Address, Key, Kind, KindAddress, PosixName, SysV};
+pub use base::discard::Discard;
 pub use error::{Error, ErrorKind, Hint, Result};

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use libipc::lock::{Condition, Lock, LockMode, OpenOptions, State, pthread};
 use libipc::mode::Mode;
 use libipc::shm::PutOptions;
-use libipc::{Address, ErrorKind, Kind, Result};
+use libipc::{Address, Discard, ErrorKind, Kind, Result};
 
 use crate::util::{Own, brief, kind, now, patient, put, wait_until};
 
@@ -43,6 +43,33 @@ fn a_lock_from_two_handles() {
     assert_eq!(one.owner_died(), Ok(None));
     drop(one);
     wait_until("it is free", || state(&own.address) == State::Free);
+}
+
+#[test]
+fn a_lock_that_was_made_in_vain_is_discarded() {
+    let own = Own::name(Kind::Lock);
+    let made = Lock::open(&own.address, &EXCLUSIVE).unwrap();
+    let other = Lock::open(&own.address, &EXCLUSIVE).unwrap();
+    assert!(made.is_new() && !other.is_new());
+    other.discard();
+    made.discard();
+    assert_eq!(state(&own.address), State::Free, "somebody has it open");
+    drop(other);
+    wait_until("it is gone", || {
+        made.discard();
+        Lock::inspect(&own.address).is_err()
+    });
+}
+
+#[test]
+fn a_reader_cannot_reset_a_lock() {
+    let own = Own::name(Kind::Lock);
+    let options = OpenOptions { mode: LockMode::Shared, ..EXCLUSIVE };
+    for reader in [acquire(&own.address, &options).unwrap(), acquire(&own.address, &SHARED).unwrap()] {
+        let error = reader.reset().unwrap_err();
+        assert_eq!((error.kind, error.problem.as_str()), (ErrorKind::Usage, "a reader cannot mark the data as sound"));
+        reader.release().unwrap();
+    }
 }
 
 #[test]
@@ -145,8 +172,13 @@ fn a_pthread_mutex_from_two_handles() {
     one.unlock(false).unwrap();
     assert_eq!(other.lock(&mut now()), Ok(false));
     other.unlock(false).unwrap();
+    let segment = std::fs::File::open(own.path()).unwrap();
     own.remove().unwrap();
     assert_eq!(kind(one.lock(&mut now())), ErrorKind::Gone);
+    // Who has it mapped still may go on: the first word says whether it is locked.
+    let mut word = [1; 4];
+    segment.read_exact_at(&mut word, 0).unwrap();
+    assert_eq!(u32::from_ne_bytes(word), 0);
 }
 
 /// Each keeps its mapping for the kernel, which looks through the mutexes that a

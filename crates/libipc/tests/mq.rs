@@ -2,9 +2,9 @@
 
 use libipc::mq::{self, Create, Direction, OpenOptions, Queue, Select};
 use libipc::wait::Wait;
-use libipc::{Address, ErrorKind, Kind, Result, SysV};
+use libipc::{Address, Discard, ErrorKind, Kind, Result, SysV};
 
-use crate::util::{Own, brief, kind, now, patient};
+use crate::util::{Own, brief, kind, now, patient, wait_until};
 
 fn open(address: &Address, direction: Direction, create: Option<Create>) -> Result<Queue> {
     Queue::open(address, &OpenOptions { direction, create })
@@ -74,14 +74,30 @@ fn who_waits_for_a_removed_posix_queue_is_told() {
 }
 
 #[test]
+fn a_queue_for_nothing_is_refused() {
+    let own = Own::name(Kind::Mq);
+    for create in [Create { max_messages: Some(0), ..small() }, Create { message_size: Some(0), ..small() }] {
+        assert_eq!(kind(open(&own.address, Direction::Send, Some(create))), ErrorKind::Usage);
+    }
+    assert_eq!(kind(own.remove()), ErrorKind::Missing);
+}
+
+#[test]
 fn a_queue_that_was_made_in_vain_is_discarded() {
     let own = Own::name(Kind::Mq);
     let made = open(&own.address, Direction::Send, Some(small())).unwrap();
     // It was there for this one.
     open(&own.address, Direction::Send, Some(small())).unwrap().discard();
     assert!(open(&own.address, Direction::Send, None).is_ok());
+    let other = open(&own.address, Direction::Receive, None).unwrap();
     made.discard();
-    assert_eq!(kind(open(&own.address, Direction::Send, None)), ErrorKind::Missing);
+    assert!(open(&own.address, Direction::Send, None).is_ok(), "somebody has it open");
+    drop(other);
+    // A child that another test has forked may have it too, until its exec.
+    wait_until("it is gone", || {
+        made.discard();
+        open(&own.address, Direction::Send, None).is_err()
+    });
 }
 
 /// A new System V queue, by a handle and its address.
@@ -104,6 +120,12 @@ fn a_system_v_queue_is_received_from_by_type() {
     assert_eq!(kind(next(Select::Type(9))), ErrorKind::Busy);
     assert_eq!(next(Select::First), Ok((b"c".to_vec(), 3)));
     assert_eq!(kind(receive(&mut receiver, Select::First, &mut brief())), ErrorKind::TimedOut);
+    // Numbers that no message has, which the kernel would take for something else.
+    for number in [0, -1, i64::MIN] {
+        for select in [Select::Type(number), Select::Except(number), Select::UpTo(number)] {
+            assert_eq!(kind(receive(&mut receiver, select, &mut now())), ErrorKind::Usage, "{select:?}");
+        }
+    }
     for number in [0, -1] {
         assert_eq!(kind(sender.send(b"x", number, &mut now())), ErrorKind::Usage, "{number}");
     }

@@ -14,7 +14,7 @@ use libipc::lock::{Lock, LockMode, OpenOptions, pthread};
 use libipc::mode::Mode;
 use libipc::process::command::End;
 use libipc::process::signals::Deferred;
-use libipc::ring::{OnUnfinished, SMALLEST, WriteOptions, Writer};
+use libipc::ring::{SMALLEST, WriteOptions, Writer};
 use libipc::sem::{self, Op, Ops, Semaphores};
 use libipc::shm::PutOptions;
 use libipc::{Address, ErrorKind, Kind, SysV};
@@ -28,8 +28,10 @@ const CASE: &str = "IPCUTILS_TEST_CASE";
 /// The address for [`takes_and_ends`].
 const ADDRESS: &str = "IPCUTILS_TEST_ADDRESS";
 
-const CASES: [(&str, fn()); 7] = [
+const CASES: [(&str, fn()); 9] = [
     ("a_hosts_sigchld_handler_survives_a_command", a_hosts_sigchld_handler_survives_a_command),
+    ("a_command_ends_in_a_program_with_threads", a_command_ends_in_a_program_with_threads),
+    ("a_command_leaves_no_memory", a_command_leaves_no_memory),
     ("a_hosts_sigbus_handler_comes_back", a_hosts_sigbus_handler_comes_back),
     ("an_ignored_sigbus_comes_back", an_ignored_sigbus_comes_back),
     ("the_next_holder_is_told_how_a_command_ended", the_next_holder_is_told_how_a_command_ended),
@@ -89,14 +91,7 @@ fn acquire(own: &Own) -> Lock {
 }
 
 fn ring(own: &Own) -> Writer {
-    let options = WriteOptions {
-        capacity: SMALLEST,
-        mode: Mode::PRIVATE,
-        foreign: false,
-        on_unfinished: OnUnfinished::Refuse,
-        many: false,
-        overwrite: false,
-    };
+    let options = WriteOptions { capacity: SMALLEST, ..WriteOptions::default() };
     Writer::open(&own.address, &options, &mut now()).unwrap()
 }
 
@@ -115,6 +110,46 @@ fn a_hosts_sigchld_handler_survives_a_command() {
     assert!(!noticed.load(Ordering::SeqCst));
     assert!(Command::new("true").status().unwrap().success());
     assert!(noticed.load(Ordering::SeqCst));
+}
+
+/// Any of the threads may be given the SIGCHLD.
+fn a_command_ends_in_a_program_with_threads() {
+    for _ in 0..8 {
+        std::thread::spawn(|| {
+            loop {
+                std::thread::park()
+            }
+        });
+    }
+    let own = Own::name(Kind::Lock);
+    let lock = acquire(&own);
+    for _ in 0..20 {
+        assert_eq!(lock.run(&words(&["true"]), false, false), Ok(End::Exited(0)));
+    }
+    let noticed = noticed(SIGCHLD);
+    assert_eq!(lock.run(&words(&["sh", "-c", "exit 3"]), false, true), Ok(End::Exited(3)));
+    assert!(!noticed.load(Ordering::SeqCst));
+}
+
+/// The bytes of data that this process has: proc_pid_status(5).
+fn data() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmData:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+}
+
+fn a_command_leaves_no_memory() {
+    const WORDS: usize = 10_000;
+    let own = Own::name(Kind::Lock);
+    let lock = acquire(&own);
+    let mut command = words(&["true"]);
+    command.resize(WORDS, "x".into());
+    let run = |died| assert_eq!(lock.run(&command, false, died), Ok(End::Exited(0)));
+    (0..5).for_each(|_| run(true));
+    let before = data();
+    (0..50).for_each(|_| run(true));
+    let more = data().saturating_sub(before);
+    assert!(more < 10 * WORDS * size_of::<usize>(), "{more} bytes are left of 50 commands");
 }
 
 fn a_hosts_sigbus_handler_comes_back() {

@@ -8,9 +8,50 @@ use libipc::fs::input::Input;
 use libipc::mode::Mode;
 use libipc::ring::{self, OnUnfinished, ReadOptions, Reader, StartAt, Status, StreamState, WriteOptions, Writer};
 use libipc::wait::Wait;
-use libipc::{Address, ErrorKind, Kind, Result};
+use libipc::{Address, Discard, ErrorKind, Kind, Result};
 
 use crate::util::{Own, brief, file, kind, now, patient, wait_until};
+
+#[test]
+fn a_ring_too_small_to_be_of_use_is_refused() {
+    let own = Own::name(Kind::Ring);
+    for capacity in [0, 1, ring::SMALLEST - 1] {
+        let options = WriteOptions { capacity, ..WriteOptions::default() };
+        assert_eq!(kind(writer(&own.address, &options)), ErrorKind::Usage, "{capacity}");
+    }
+    assert_eq!(kind(own.remove()), ErrorKind::Missing);
+    let default = writer(&own.address, &WriteOptions::default()).unwrap();
+    assert_eq!(default.capacity(), 1 << 20);
+    // A reader may have no other ring.
+    let reader = Reader::open(&own.address, &ReadOptions::default(), &mut now()).unwrap();
+    reader.leave();
+}
+
+#[test]
+fn a_truncated_ring_can_be_removed() {
+    for size in [0, 8, 100, 8192] {
+        let own = Own::name(Kind::Ring);
+        drop(writer(&own.address, &WRITE).unwrap());
+        std::fs::File::options().write(true).open(own.path()).unwrap().set_len(size).unwrap();
+        own.remove().unwrap();
+        assert_eq!(kind(own.remove()), ErrorKind::Missing);
+    }
+}
+
+#[test]
+fn a_ring_that_was_made_in_vain_is_discarded() {
+    let own = Own::name(Kind::Ring);
+    let made = writer(&own.address, &WRITE).unwrap();
+    assert!(made.is_new());
+    let reader = reader(&own.address, &READ).unwrap();
+    made.discard();
+    assert!(Status::inspect(&own.address).is_ok(), "somebody reads it");
+    reader.leave();
+    wait_until("it is gone", || {
+        made.discard();
+        Status::inspect(&own.address).is_err()
+    });
+}
 
 const WRITE: WriteOptions = WriteOptions {
     capacity: ring::SMALLEST,

@@ -1,7 +1,7 @@
 //! Semaphores: two handles, what each interface can do, removal.
 
 use libipc::sem::{Create, Op, OpenOptions, Ops, Semaphores};
-use libipc::{Address, ErrorKind, Kind, Result, SysV};
+use libipc::{Address, Discard, ErrorKind, Kind, Result, SysV};
 
 use crate::util::{Own, brief, kind, now, patient, wait_until};
 
@@ -57,6 +57,49 @@ fn a_posix_semaphore_is_taken_and_given_one_at_a_time() {
     assert_eq!(kind(Semaphores::open(&own.address, &two, &mut now())), ErrorKind::Usage);
     let file: Address = "file:x".parse().unwrap();
     assert_eq!(kind(ops(&file, &[])), ErrorKind::Usage);
+    // Operations for the other interface are not performed, whatever they are.
+    let semaphore = open(&own.address, Some(&[1])).unwrap();
+    let (_set, private) = private(&[1]);
+    for foreign in [&[(0, -1)][..], &[(0, 2)], &[(7, -1)]] {
+        let foreign = ops(&set, foreign).unwrap();
+        assert_eq!(kind(semaphore.operate(&foreign, &mut now())), ErrorKind::Usage);
+        assert_eq!(kind(semaphore.operate_with_undo(&foreign, &mut now())), ErrorKind::Usage);
+    }
+    let foreign = ops(&own.address, &[(0, -1)]).unwrap();
+    assert_eq!(kind(private.operate(&foreign, &mut now())), ErrorKind::Usage);
+    assert_eq!((semaphore.values(), private.values()), (Ok(vec![1]), Ok(vec![1])));
+}
+
+#[test]
+fn a_set_of_nothing_is_refused() {
+    for own in [Own::name(Kind::Sem), Own::key(Kind::Sem)] {
+        let error = open(&own.address, Some(&[])).unwrap_err();
+        assert_eq!((error.kind, error.problem.as_str()), (ErrorKind::Usage, "a new set has at least one value"));
+        assert_eq!(kind(own.remove()), ErrorKind::Missing);
+    }
+}
+
+#[test]
+fn semaphores_that_were_made_in_vain_are_discarded() {
+    for own in [Own::name(Kind::Sem), Own::key(Kind::Sem)] {
+        let made = open(&own.address, Some(&[1])).unwrap();
+        assert!(made.is_new());
+        let other = open(&own.address, Some(&[1])).unwrap();
+        assert!(!other.is_new());
+        // It was there for this one.
+        other.discard();
+        assert!(open(&own.address, None).is_ok());
+        // It is used by now.
+        other.operate(&ops(&own.address, &[(0, 1)]).unwrap(), &mut now()).unwrap();
+        made.discard();
+        other.operate(&ops(&own.address, &[(0, -1)]).unwrap(), &mut now()).unwrap();
+        drop(other);
+        // A child that another test has forked may have the file too, until its exec.
+        wait_until("it is gone", || {
+            made.discard();
+            Semaphores::inspect(&own.address).and_then(|set| set.values()).is_err()
+        });
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! | effect | why | given back |
 //! | --- | --- | --- |
 //! | SIGXFSZ ignored, by [`main`] | a write beyond RLIMIT_FSIZE is an error, no death | to a command |
+//! | the words and the status without memory, the panic hook, by [`main`] | one line and a status of the table | never |
 //! | closed descriptors 0 to 2 opened on /dev/null, by [`main`] | no file of ours gets their numbers | to a command |
 //! | the action of SIGBUS, while memory is mapped | truncated memory is an error, no death | when it is unmapped |
 //! | the action of SIGCHLD, while a command runs | an ignored one would hide its end | when the command has ended |
@@ -15,7 +16,7 @@
 //! | SIGTSTP, SIGCONT, SIGWINCH, by `ipcls --watch` | the screen is given back | handlers before ours still run; a stop stops |
 //! | termios(3), by `ipcls --watch` | single keys | however it ends |
 //!
-//! Statics, all in libipc: how the process was started, the guarded mappings, the
+//! Statics, all in libipc: how the process was started, what it says without memory, the guarded mappings, the
 //! pipes of a terminal's signals. SIGPIPE is left as it is: a closed pipe ends a
 //! program quietly, and is an error where the process ignores the signal.
 
@@ -50,8 +51,9 @@ pub trait Tool: clap::Parser {
 
 /// The `main` of every binary. It gets the name of the tool and the arguments, of which
 /// the first is the program's name, and returns the exit status.
-pub fn main<T: Tool>(name: &str, args: Vec<OsString>) -> u8 {
+pub fn main<T: Tool>(name: &'static str, args: Vec<OsString>) -> u8 {
     start::prepare();
+    last_resort(name);
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let io = Io::new(
         name,
@@ -59,7 +61,32 @@ pub fn main<T: Tool>(name: &str, args: Vec<OsString>) -> u8 {
         start::was_open(Standard::Output).then_some(stdout.as_fd()),
         start::was_open(Standard::Error).then_some(stderr.as_fd()),
     );
-    run::<T>(args.into_iter().skip(1), &io)
+    match start::check_stack() {
+        Ok(()) => run::<T>(args.into_iter().skip(1), &io),
+        Err(error) if had_command::<T>(&args) => {
+            io.fail(&error, &[]);
+            OWN_FAILURE
+        }
+        Err(error) => io.fail(&error, &[]),
+    }
+}
+
+/// The status of a program without memory for what must have some. With a command it
+/// becomes [`OWN_FAILURE`], as soon as the arguments are known.
+pub const NO_MEMORY: u8 = status(ErrorKind::NoRoom);
+
+/// A fault of this program is one line and a status of the table.
+fn last_resort(name: &'static str) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let at = panic.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
+        let payload = panic.payload();
+        let what =
+            payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(|what| &**what));
+        let what = what.unwrap_or("a panic").replace('\n', " ");
+        eprintln!("{name}: a fault of this program{at}: {what} (please report it)");
+        let beside_command = start::last_status() == OWN_FAILURE;
+        std::process::exit(if beside_command { OWN_FAILURE } else { status(ErrorKind::Failure) }.into());
+    }));
 }
 
 /// Run a tool with these arguments and descriptors. Returns its exit status.
@@ -74,6 +101,9 @@ pub fn run<T: Tool>(args: impl IntoIterator<Item = OsString>, io: &Io<'_>) -> u8
         Ok(parsed) => parsed,
         Err(error) => return not_parsed::<T>(&argv, &error, io),
     };
+    if command {
+        start::set_last_status(OWN_FAILURE);
+    }
     let error = match tool.run(io) {
         Ok(Outcome::Done) => return 0,
         Ok(Outcome::Failed(status)) => return status,
@@ -110,8 +140,11 @@ fn not_parsed<T: Tool>(argv: &[OsString], error: &clap::Error, io: &Io<'_>) -> u
     let message = usage::line(error, io.tool);
     let help = if message.ends_with(')') { String::new() } else { format!(" (see '{} --help')", io.tool) };
     io.warn(format_args!("{message}{help}"));
-    // Arguments that were not understood may have included a command.
+    if had_command::<T>(argv) { OWN_FAILURE } else { status(ErrorKind::Usage) }
+}
+
+/// Whether arguments that were not understood may include a command.
+fn had_command<T: Tool>(argv: &[OsString]) -> bool {
     let is_command = |argument: &clap::Arg| argument.get_id() == "command";
-    let had_command = argv.iter().any(|word| word == "--") && T::command().get_arguments().any(is_command);
-    if had_command { OWN_FAILURE } else { status(ErrorKind::Usage) }
+    argv.iter().any(|word| word == "--") && T::command().get_arguments().any(is_command)
 }

@@ -27,7 +27,7 @@ impl From<End> for Outcome {
 pub const OWN_FAILURE: u8 = 125;
 
 /// The exit status of each kind of failure.
-pub fn status(kind: ErrorKind) -> u8 {
+pub const fn status(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::Failure => 1,
         ErrorKind::Usage => 2,

@@ -2,4 +2,4 @@
 #![cfg_attr(not(test), no_main)]
 #![forbid(unsafe_code)]
 
-libipc::program!(|args| ipcutils::app::main::<ipcutils::tools::ftok::Args>(env!("CARGO_BIN_NAME"), args));
+libipc::program!(env!("CARGO_BIN_NAME"), ipcutils::app::NO_MEMORY, ipcutils::app::main::<ipcutils::tools::ftok::Args>);

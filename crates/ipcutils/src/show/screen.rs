@@ -1,7 +1,7 @@
 //! `ipcls --watch` on a terminal: the table drawn anew at each tick, with a
 //! little history of what changes.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
 use libipc::Result;
@@ -97,7 +97,7 @@ pub fn watch(io: &Io<'_>, every: Duration, view: &View<'_>, mut look: impl FnMut
     let mut terminal = Terminal::new(io.stdin().ok())?;
     let colours = Colours::of(io.stdout()?);
     let write = |text: &str| io.write(text.as_bytes());
-    let mut tracks = HashMap::new();
+    let mut tracks = BTreeMap::new();
     let done = (|| {
         write(ENTER)?;
         let mut seen = look();
@@ -132,7 +132,7 @@ fn identity(object: &Object) -> (Vec<u8>, Option<i32>) {
     (object.address.to_bytes(), object.id)
 }
 
-type Tracks = HashMap<(Vec<u8>, Option<i32>), Track>;
+type Tracks = BTreeMap<(Vec<u8>, Option<i32>), Track>;
 
 fn remember(tracks: &mut Tracks, rows: &[Row]) {
     let now = Instant::now();

@@ -41,6 +41,9 @@ pub fn lock_lines(state: &'static str, status: &lock::Status) -> Vec<(&'static s
         let ended = if role == "holder" && who.ended == Some(true) { " ended" } else { "" };
         lines.push((role, format!("{} {}{ended}", who.pid, who.since)));
     }
+    if lock.more {
+        lines.push(("more", "are there than are listed".to_owned()));
+    }
     lines
 }
 
@@ -55,6 +58,7 @@ pub fn lock_summary(status: &lock::Status) -> String {
     let state = status.state.as_str();
     match status.waiters.len() + status.sleepers.len() {
         0 => state.to_owned(),
+        waiting if status.more => format!("{state}, more than {waiting} wait"),
         waiting => format!("{state}, {waiting} wait"),
     }
 }
@@ -107,6 +111,9 @@ pub struct Lock {
     died: Option<Process>,
     waiters: Vec<Process>,
     sleepers: Vec<Process>,
+    /// Whether there are more of them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    more: bool,
 }
 
 /// A process, as it said itself.
@@ -134,6 +141,7 @@ impl Lock {
             died,
             waiters: participants(&status.waiters),
             sleepers: participants(&status.sleepers),
+            more: status.more,
         }
     }
 }

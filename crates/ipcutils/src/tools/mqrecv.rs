@@ -9,6 +9,7 @@ use libipc::{Address, Error, ErrorKind, Hint, Kind, Result};
 use crate::app::{Io, Outcome, Tool};
 use crate::args::{self, Ends, NewQueue, Waiting};
 use crate::message::{Format, Output};
+use crate::undo::{or_discard, wait_or_discard};
 
 /// Receive messages from a queue
 #[derive(clap::Parser, Debug)]
@@ -63,16 +64,15 @@ impl Tool for Args {
             self.create.report_existing(io, address, queue);
         }
         let mut wait = Wait::new(self.waiting.timeout());
-        let Some(out) = out else {
-            mq::wait_for_any(&queues, &mut wait)?;
-            return Ok(Outcome::Done);
-        };
-        let mut output = Output::new(out, self.format(), !self.peek);
-        let received = self.receive_all(&mut queues, &mut wait, &mut output);
-        // Taken messages are written whatever ended the receiving. An error of that
-        // matters more.
-        output.flush()?;
-        received?;
+        let words: Vec<_> = self.address.iter().map(Address::to_string).collect();
+        wait_or_discard(&mut queues[..], words.join(", "), |queues| {
+            let Some(out) = out else { return mq::wait_for_any(queues, &mut wait).map(drop) };
+            let mut output = Output::new(out, self.format(), !self.peek);
+            let received = self.receive_all(queues, &mut wait, &mut output);
+            // Taken messages are written whatever ended the receiving. An error of that
+            // matters more.
+            output.flush().and(received)
+        })?;
         Ok(Outcome::Done)
     }
 }
@@ -111,14 +111,8 @@ impl Args {
         let mut queues = Vec::new();
         for address in &self.address {
             let create = self.create.wanted(false, address)?;
-            match Queue::open(address, &OpenOptions { direction: Direction::Receive, create }) {
-                Ok(queue) => queues.push(queue),
-                Err(error) => {
-                    // A failed command leaves nothing behind.
-                    queues.iter().for_each(Queue::discard);
-                    return Err(error);
-                }
-            }
+            let opened = Queue::open(address, &OpenOptions { direction: Direction::Receive, create });
+            queues.push(or_discard(&queues[..], opened)?);
         }
         Ok(queues)
     }

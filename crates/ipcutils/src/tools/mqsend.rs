@@ -9,11 +9,12 @@ use libipc::fs::input::Input;
 use libipc::mq::{Create, Direction, LARGEST_PRIORITY, OpenOptions, Queue, longer_than_any, longest_message};
 use libipc::process::signals::Deferred;
 use libipc::wait::Wait;
-use libipc::{Address, Error, ErrorKind, Kind, Result};
+use libipc::{Address, Discard, Error, ErrorKind, Kind, Result};
 
 use crate::app::{INPUT, Io, Outcome, Tool};
 use crate::args::{self, Ends, NewQueue, Waiting};
 use crate::records::{Records, whole};
+use crate::undo::or_discard;
 
 /// Send messages to a queue: the arguments, or standard input
 #[derive(clap::Parser, Debug)]
@@ -80,7 +81,7 @@ impl Tool for Args {
         });
         let done = done.and_then(|()| target.queue()?.check_linked());
         if done.is_err() && sent == 0 {
-            target.queue.iter().for_each(Queue::discard);
+            target.queue.as_slice().discard();
         }
         // A caller that sends many can go on where it stopped.
         let many = self.ends.end().is_some() || messages.len() > 1;
@@ -151,7 +152,7 @@ impl Target<'_> {
         let queue = Queue::open(self.address, &OpenOptions { direction: Direction::Send, create: self.create })?;
         self.args.create.report_existing(self.io, self.address, &queue);
         if let (Some(signals), Some(id)) = (signals, queue.id()) {
-            self.io.announce(id, &signals).inspect_err(|_| queue.discard())?;
+            or_discard(&queue, self.io.announce(id, &signals))?;
         }
         Ok(queue)
     }

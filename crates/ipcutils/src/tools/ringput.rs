@@ -14,6 +14,7 @@ use crate::args::{self, Ends, Waiting};
 use crate::existing;
 use crate::operand::Operand;
 use crate::records::Records;
+use crate::undo::{or_discard, wait_or_discard};
 
 /// Copy standard input, or FILE, into a ring of shared memory
 #[derive(clap::Parser, Debug)]
@@ -62,9 +63,6 @@ pub struct Args {
     file: Option<PathBuf>,
 }
 
-/// The size of a ring for which none is given.
-const DEFAULT_SIZE: u64 = 1 << 20;
-
 impl Tool for Args {
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome> {
         let mut wait = Wait::new(self.waiting.timeout());
@@ -79,8 +77,9 @@ impl Tool for Args {
             let other = self.size.filter(|&asked| asked != writer.capacity());
             let size = other.map(|_| format!("{} bytes", writer.capacity()));
             existing::report(io, (Kind::Ring, &self.address), self.mode, writer.existing_mode(), size);
-            let copied = self.copy(&mut writer, &input, &mut wait);
-            let copied = copied.and_then(|()| writer.check());
+            let copied = self.wait_for_readers(&mut writer, &mut wait);
+            let copied = copied.and_then(|()| self.copy(&mut writer, &input, &mut wait));
+            let copied = or_discard(&writer, copied.and_then(|()| writer.check()));
             copied.with_context(|| format!("bytes committed: {}", writer.position()))?;
             writer.end();
         }
@@ -97,13 +96,16 @@ impl Args {
         };
         let mode = self.mode.unwrap_or(Mode::PRIVATE);
         let Args { many, overwrite, foreign, .. } = *self;
-        WriteOptions { capacity: self.size.unwrap_or(DEFAULT_SIZE), mode, foreign, on_unfinished, many, overwrite }
+        let capacity = self.size.unwrap_or(WriteOptions::default().capacity);
+        WriteOptions { capacity, mode, foreign, on_unfinished, many, overwrite }
+    }
+
+    fn wait_for_readers(&self, writer: &mut Writer, wait: &mut Wait) -> Result<()> {
+        let Some(count) = self.readers else { return Ok(()) };
+        wait_or_discard(writer, &self.address, |writer| writer.wait_for_readers(count, wait))
     }
 
     fn copy(&self, writer: &mut Writer, input: &Input<'_>, wait: &mut Wait) -> Result<()> {
-        if let Some(count) = self.readers {
-            writer.wait_for_readers(count, wait)?;
-        }
         let Some(end) = self.ends.end() else { return writer.copy_from(input, wait) };
         let longest = usize::try_from(writer.capacity()).unwrap_or(usize::MAX);
         let mut records = Records::new(input, end, longest);

@@ -14,6 +14,7 @@ use crate::app::{Io, Outcome, Tool};
 use crate::args::{self, Waiting};
 use crate::existing;
 use crate::show::status::Addressed;
+use crate::undo::{or_discard, wait_or_discard};
 
 /// Take and give semaphores; with a command, hold them while it runs
 #[derive(clap::Parser, Debug)]
@@ -89,15 +90,13 @@ impl Tool for Args {
         }
         let create = self.create()?;
         let ops = Ops::new(&self.address, self.op.clone(), create.as_ref())?;
-        let semaphores = self.open(io, create, &mut wait)?;
-        if !self.command.is_empty() {
-            semaphores.operate_with_undo(&ops, &mut wait)?;
-            return Err(command::exec(&self.command).into());
-        }
-        if !self.op.is_empty() {
-            semaphores.operate(&ops, &mut wait)?;
-        }
-        Ok(Outcome::Done)
+        let mut semaphores = self.open(io, create, &mut wait)?;
+        wait_or_discard(&mut semaphores, &self.address, |semaphores| match (&self.op[..], &self.command[..]) {
+            ([], _) => Ok(()),
+            (_, []) => semaphores.operate(&ops, &mut wait),
+            _ => semaphores.operate_with_undo(&ops, &mut wait),
+        })?;
+        if self.command.is_empty() { Ok(Outcome::Done) } else { Err(command::exec(&self.command).into()) }
     }
 }
 
@@ -128,7 +127,7 @@ impl Args {
             existing::report(io, (Kind::Sem, &self.address), self.mode, semaphores.existing_mode(), None);
         }
         if let (Some(signals), Some(id)) = (signals, semaphores.id()) {
-            io.announce(id, &signals).inspect_err(|_| semaphores.discard())?;
+            or_discard(&semaphores, io.announce(id, &signals))?;
         }
         Ok(semaphores)
     }

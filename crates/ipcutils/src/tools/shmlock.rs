@@ -12,6 +12,7 @@ use crate::args::{self, Waiting};
 use crate::existing;
 use crate::owner;
 use crate::show::status::{self, Addressed};
+use crate::undo::or_discard;
 
 /// Run a command while a mutex in shared memory is held
 #[derive(clap::Parser, Debug)]
@@ -72,11 +73,14 @@ impl Tool for Args {
         let create = Some(self.mode.unwrap_or(Mode::PRIVATE));
         let lock = Lock::acquire(&self.address, &OpenOptions { mode, create }, &mut wait)?;
         existing::report(io, (Kind::Lock, &self.address), self.mode, lock.existing_mode(), None);
-        let died = lock.owner_died()?;
-        if let Some(died) = &died {
-            owner::died(io, died, &self.address, self.strict, Hint::Reset(self.address.clone()))?;
-        }
-        Ok(lock.run(&self.command, self.close, died.is_some())?.into())
+        let run = || {
+            let died = lock.owner_died()?;
+            if let Some(died) = &died {
+                owner::died(io, died, &self.address, self.strict, Hint::Reset(self.address.clone()))?;
+            }
+            lock.run(&self.command, self.close, died.is_some())
+        };
+        Ok(or_discard(&lock, run())?.into())
     }
 }
 

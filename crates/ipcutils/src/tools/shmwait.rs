@@ -7,11 +7,12 @@ use libipc::mode::Mode;
 use libipc::process::command::{Child, End};
 use libipc::process::signals::Forwarded;
 use libipc::wait::Wait;
-use libipc::{Address, Error, ErrorKind, Hint, Kind, Result};
+use libipc::{Address, Discard, Error, ErrorKind, Hint, Kind, Result};
 
 use crate::app::{Io, Outcome, Tool};
 use crate::args::{self, Waiting};
 use crate::owner;
+use crate::undo::{or_discard, wait_or_discard};
 
 /// Wait for a wake-up or a condition, then run a command under the mutex
 #[derive(clap::Parser, Debug)]
@@ -33,33 +34,41 @@ impl Tool for Args {
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome> {
         let mut wait = Wait::new(self.waiting.timeout()).started();
         let options = |mode| OpenOptions { mode, create: Some(Mode::PRIVATE) };
-        let Some(predicate) = &self.until else {
-            // A process that only waits for a wake-up needs no mutex.
-            let mode = if self.command.is_empty() { LockMode::Shared } else { LockMode::Exclusive };
-            let lock = Lock::open(&self.address, &options(mode))?;
-            let condition = Condition::to_sleep(&lock)?;
-            condition.sleep(condition.sequence()?, &mut wait)?;
-            if self.command.is_empty() {
-                return Ok(Outcome::Done);
-            }
-            lock.reacquire(&mut wait)?;
-            return self.run_command(io, &lock);
+        // A process that only waits for a wake-up needs no mutex.
+        let alone = self.until.is_none() && self.command.is_empty();
+        let options = options(if alone { LockMode::Shared } else { LockMode::Exclusive });
+        let lock = match self.until {
+            Some(_) => Lock::acquire(&self.address, &options, &mut wait)?,
+            None => Lock::open(&self.address, &options)?,
         };
-        let lock = Lock::acquire(&self.address, &options(LockMode::Exclusive), &mut wait)?;
-        let condition = Condition::to_sleep(&lock)?;
-        while !holds(&lock, predicate)? {
-            // Read before the lock is released: whoever changes the condition after
-            // that changes the number too.
-            let seen = condition.sequence()?;
-            lock.release()?;
-            condition.sleep(seen, &mut wait)?;
-            lock.reacquire(&mut wait)?;
-        }
-        self.run_command(io, &lock)
+        let waited = self.wait(&lock, &mut wait);
+        or_discard(&lock, waited.map_err(Into::into).and_then(|()| self.run_command(io, &lock)))
     }
 }
 
 impl Args {
+    /// Wait for the wake-up or the condition. Then the mutex is held, if anybody needs it.
+    fn wait(&self, lock: &Lock, wait: &mut Wait) -> Result<()> {
+        let condition = Condition::to_sleep(lock)?;
+        let mut sleep = |seen, needs_mutex| {
+            wait_or_discard(&mut &*lock, &self.address, |lock| {
+                condition.sleep(seen, wait)?;
+                if needs_mutex { lock.reacquire(wait) } else { Ok(()) }
+            })
+        };
+        let Some(predicate) = &self.until else {
+            return sleep(condition.sequence()?, !self.command.is_empty());
+        };
+        while !holds(lock, predicate)? {
+            // Read before the lock is released: whoever changes the condition after
+            // that changes the number too.
+            let seen = condition.sequence()?;
+            lock.release()?;
+            sleep(seen, true)?;
+        }
+        Ok(())
+    }
+
     fn run_command(&self, io: &Io<'_>, lock: &Lock) -> anyhow::Result<Outcome> {
         if self.command.is_empty() {
             return Ok(Outcome::Done);
@@ -77,9 +86,11 @@ impl Args {
 fn holds(lock: &Lock, predicate: &OsString) -> Result<bool> {
     let words = ["sh".into(), "-c".into(), "--".into(), predicate.clone()];
     let variable = OwnerDied::variable(lock.owner_died()?.is_some());
+    let child = Child { words: &words, variable, inherits: None, dies_with_us: false }.prepare()?;
     let signals = Forwarded::new()?;
-    let (end, came) = Child { words: &words, variable, inherits: None, dies_with_us: false }.run(&signals)?;
+    let (end, came) = child.run(&signals)?;
     if let Some(signal) = came {
+        lock.discard();
         signals.give_back(signal);
     }
     let failed = |kind, problem: String| Err(Error::new(kind, "--until", problem));

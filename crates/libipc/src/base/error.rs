@@ -7,6 +7,7 @@
 use nix::errno::Errno;
 
 pub use super::hint::{Hint, Spelling};
+use crate::sys::alloc::memory_limit;
 
 /// The result of every operation of this library.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -110,7 +111,16 @@ impl Error {
             other => (ErrorKind::Failure, other.desc()),
         };
         let error = Error { errno: Some(errno as i32), ..Error::new(kind, object, problem) };
-        if errno == Errno::EFBIG { error.hint(Hint::FileSize) } else { error }
+        match errno {
+            Errno::EFBIG => error.hint(Hint::FileSize),
+            Errno::EMFILE => error.hint(Hint::Ulimit('n')),
+            Errno::ENFILE => error.hint(Hint::Sysctl("fs.file-max")),
+            Errno::ENOMEM => match memory_limit() {
+                Some(letter) => error.hint(Hint::Ulimit(letter)),
+                None => error,
+            },
+            _ => error,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nothing here knows of kernel objects. Only `sys` is below.
 
 pub mod address;
+pub(crate) mod discard;
 pub mod error;
 mod hint;
 pub mod mode;

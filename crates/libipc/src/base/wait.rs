@@ -164,15 +164,18 @@ impl Wait {
         if self.may_proceed() { Ok(()) } else { Err(self.over(object, blocked_on)) }
     }
 
-    /// Begin a wait or continue it: whether there is time left.
+    /// Begin a wait or continue it: whether there is time left, and no signal has come
+    /// that is to end it.
     pub(crate) fn may_proceed(&mut self) -> bool {
-        self.timeout != Timeout::Now && !self.deadline().passed()
+        self.timeout != Timeout::Now && !self.deadline().passed() && !sys::interrupt::came()
     }
 
     /// The error of a wait that ended in vain: [`ErrorKind::Busy`] for
-    /// [`Timeout::Now`], else [`ErrorKind::TimedOut`].
+    /// [`Timeout::Now`], else [`ErrorKind::TimedOut`]; [`ErrorKind::Failure`] for one that
+    /// a signal has ended.
     pub(crate) fn over(&self, object: &str, blocked_on: &str) -> Error {
         match self.timeout {
+            _ if sys::interrupt::came() => Error::new(ErrorKind::Failure, object, "a signal ended the wait"),
             Timeout::Now => Error::new(ErrorKind::Busy, object, blocked_on),
             Timeout::After(_) | Timeout::Never => {
                 Error::new(ErrorKind::TimedOut, object, format!("{blocked_on}, and the timeout has passed"))
@@ -200,10 +203,6 @@ impl Wait {
         let done = loop {
             if let Err(error) = self.proceed(object, blocked_on).and_then(|()| self.arm(object)) {
                 break Err(error);
-            }
-            // A signal that came before is not to wait for this call.
-            if sys::interrupt::came() {
-                break Err(Error::new(ErrorKind::Failure, object, "a signal ended the wait"));
             }
             match call() {
                 Err(Errno::EINTR) => {}

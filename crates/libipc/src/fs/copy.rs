@@ -14,6 +14,7 @@ use nix::unistd::{self, fdatasync};
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::process::signals::Deferred;
+use crate::sys::alloc::{self, zeroed};
 
 /// Bytes moved by one read and write. 128 KiB moved a segment as fast; 256 KiB
 /// halve the number of wake-ups between two ends of a ring.
@@ -43,6 +44,8 @@ impl CopyError {
     /// those of `input` are plain failures.
     pub(crate) fn explain(self, input: &str, object: impl FnOnce(Errno) -> Error) -> Error {
         match self {
+            // There is no memory for a buffer.
+            CopyError::Read(errno @ Errno::ENOMEM) => Error::errno(input, errno),
             CopyError::Read(errno) => Error::io(input, errno),
             CopyError::Write(errno) => object(errno),
             CopyError::Interrupted => Error::new(ErrorKind::Failure, input, "interrupted by a signal"),
@@ -102,7 +105,7 @@ impl Control<'_> {
 /// bytes that were written.
 pub(crate) fn copy(from: impl AsFd, to: impl AsFd, limit: u64, control: &mut Control<'_>) -> CopyResult<u64> {
     let (from, to) = (from.as_fd(), to.as_fd());
-    let mut buffer = vec![0; usize::try_from(limit).unwrap_or(STEP).min(STEP)];
+    let mut buffer = zeroed(usize::try_from(limit).unwrap_or(STEP).min(STEP)).map_err(CopyError::Read)?;
     let mut done = 0;
     while done < limit {
         let want = usize::try_from(limit - done).unwrap_or(STEP).min(STEP);
@@ -177,6 +180,15 @@ impl Unwritten {
     pub fn explain(self, label: &str) -> Error {
         Error::io(label, self.errno)
     }
+}
+
+/// Make a buffer this long, if it is shorter. `label` is what messages call what it is
+/// for.
+///
+/// # Errors
+/// [`ErrorKind::NoRoom`].
+pub fn grow(buffer: &mut Vec<u8>, len: usize, label: &str) -> Result<()> {
+    alloc::grow(buffer, len).map_err(|errno| Error::errno(label, errno))
 }
 
 /// Write all the bytes: write(2). With deferred `signals`, stop when one of them is

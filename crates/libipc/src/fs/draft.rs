@@ -7,10 +7,10 @@ use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
-use nix::sys::stat::{Mode as Bits, fchmod, fstat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, linkat, unlinkat};
+use nix::sys::stat::{FileStat, Mode as Bits, fchmod, fstat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, geteuid, linkat, unlinkat};
 
-use super::byte_lock::{LockMode, Range, try_lock};
+use super::byte_lock::{LockMode, Range, try_lock, unlock};
 use super::copy::flush;
 use super::entry::{Access, Entry, Object, RACES};
 use super::temporary::{sweep, temporary_name};
@@ -138,19 +138,37 @@ impl<'a> Draft<'a> {
 
     /// Publish the content under its name, all at once. `check` is given the object
     /// that would be replaced, and may refuse. It is called again for each new object
-    /// that appears meanwhile.
-    pub(crate) fn publish(self, replace: Replace, check: impl Fn(&Object) -> Result<()>) -> Result<()> {
+    /// that appears meanwhile. Returns the object, whose file stays open: to open it by its
+    /// name might fail.
+    pub(crate) fn publish(self, replace: Replace, check: impl Fn(&Object) -> Result<()>) -> Result<Object> {
         // First to the disk: after a crash the name must not mean content that is
         // not there. Some file systems report only now that they are full.
-        if let Err(errno) = flush(&self.file) {
-            self.drop_name();
-            return Err(self.entry.errno(errno));
+        let stat = flush(&self.file).and_then(|()| fstat(&self.file)).map_err(|errno| self.entry.errno(errno));
+        let published = stat.and_then(|stat| self.try_publish(replace, check).map(|()| stat));
+        match published {
+            Ok(stat) => Ok(Object::new(self.file, stat)),
+            Err(error) => {
+                self.drop_name();
+                Err(error)
+            }
         }
-        let published = self.try_publish(replace, check);
-        if published.is_err() {
+    }
+
+    /// Publish content that all users of the object write, under a free name. They need
+    /// these permission bits, as far as their owner has them.
+    pub(crate) fn publish_shared(self, needs: u32) -> Result<Object> {
+        let stat = fstat(&self.file).map_err(|errno| self.entry.errno(errno));
+        let may = |stat: FileStat| stat.st_mode & needs == needs || geteuid().is_root();
+        if !stat.is_ok_and(may) {
             self.drop_name();
+            let problem = "its own maker may not use it";
+            return Err(Error::new(ErrorKind::Denied, self.entry.label(), problem)
+                .hint(Hint::advice("choose a mode and a umask that leave the owner 0600")));
         }
-        published
+        let object = self.publish(Replace::Never, |_| Ok(()))?;
+        // A file that had a temporary name was locked as a whole.
+        let _ = unlock(object.file(), Range::ALL);
+        Ok(object)
     }
 
     fn try_publish(&self, replace: Replace, check: impl Fn(&Object) -> Result<()>) -> Result<()> {

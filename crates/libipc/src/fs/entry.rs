@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{FileStat, Mode as Bits, SFlag, fstat, fstatat};
@@ -47,6 +48,13 @@ pub(crate) enum Access {
     Inspect,
     /// Reading and writing.
     Write,
+}
+
+/// The names in a directory, without `.` and `..`. An error in between ends them.
+pub(crate) fn names(dir: &Path) -> nix::Result<impl Iterator<Item = OsString>> {
+    let listing = Dir::open(dir, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Bits::empty())?;
+    let name = |entry: nix::dir::Entry| OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
+    Ok(listing.into_iter().map_while(nix::Result::ok).map(name).filter(|name| name != "." && name != ".."))
 }
 
 /// A name in an open directory.
@@ -262,7 +270,12 @@ impl Object {
     /// The object of an open file.
     pub(crate) fn of(file: File) -> nix::Result<Self> {
         let stat = fstat(&file)?;
-        Ok(Object { file, stat })
+        Ok(Object::new(file, stat))
+    }
+
+    /// The object of an open file of which this is known.
+    pub(super) fn new(file: File, stat: FileStat) -> Self {
+        Object { file, stat }
     }
 
     /// The open file.

@@ -24,6 +24,7 @@ use super::temporary::{end_removal, temporary_name};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::wait::{Backoff, Deadline};
 use crate::process::signals::with_signals_blocked;
+use crate::sys::lease::Lease;
 
 /// How long another process may hold the lock of a name. Ours hold it for microseconds;
 /// a process that wants to be in the way must not be.
@@ -59,7 +60,17 @@ impl Entry {
         self.remove_inode(&object.stat)
     }
 
-    /// The same of an object that cannot be opened.
+    /// Remove this object, which was made in vain, unless somebody else has it open, or
+    /// the kernel does not say.
+    pub(crate) fn discard(&self, object: &Object) {
+        if let Lease::Alone(lease) = Lease::take(object.file())
+            && lease.is_undisturbed()
+        {
+            let _ = self.remove(object);
+        }
+    }
+
+    /// Remove the name of an object that cannot be opened.
     pub(crate) fn remove_inode(&self, object: &FileStat) -> Result<()> {
         if !self.stat()?.is_some_and(|stat| is_same(&stat, object)) {
             return Err(self.was_replaced());

@@ -23,12 +23,15 @@ use nix::sys::stat::{FileStat, Mode as Bits, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, geteuid, linkat, unlinkat};
 
 use super::byte_lock::{LockMode, Range, is_held, try_lock};
+use crate::base::wait::Deadline;
 
 /// How the temporary names of this toolkit begin.
 const BEGIN: &[u8] = b".ipcutils.";
 const LETTERS: usize = 12;
 /// How old an empty file must be, which has no inode in its name.
 const ABANDONED: Duration = Duration::from_secs(10);
+/// How long a sweep may take: others may fill the directory.
+const SWEEP: Duration = Duration::from_millis(100);
 
 /// A name of the form above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,13 +82,14 @@ pub(crate) fn is_left(file: impl AsFd, leaf: &[u8]) -> bool {
 }
 
 /// Remove what dead makers of our own user left in this directory. A name that lost its
-/// remover before it was removed gets its place back. Returns whether anything was left.
+/// remover before it was removed gets its place back. A directory that is too full for
+/// that is swept in part. Returns whether anything was left.
 pub(crate) fn sweep(dir: impl AsFd) -> bool {
     let Ok(listing) = Dir::openat(dir.as_fd(), ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Bits::empty()) else {
         return false;
     };
-    let mut swept = false;
-    for found in listing.into_iter().flatten() {
+    let (mut swept, end) = (false, Deadline::after(Some(SWEEP)));
+    for found in listing.into_iter().map_while(nix::Result::ok).take_while(|_| !end.passed()) {
         if let Some(name) = Temporary::parse(found.file_name().to_bytes()) {
             swept |= sweep_one(&dir, found.file_name(), name);
         }
@@ -122,7 +126,7 @@ fn sweep_aside(dir: impl AsFd, leaf: &CStr, aside: OwnedFd, inode: u64, old: boo
         return false;
     };
     let mut empty = true;
-    for found in listing.into_iter().flatten() {
+    for found in listing.into_iter().map_while(nix::Result::ok) {
         let name = OsStr::from_bytes(found.file_name().to_bytes());
         if name != "." && name != ".." {
             empty = false;

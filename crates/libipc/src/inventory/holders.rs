@@ -1,27 +1,31 @@
 //! Who has an object open, mapped or attached: one pass over /proc for any number of
 //! objects.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::stat::{FileStat, Mode, fstat, major, makedev, minor};
+use nix::sys::stat::{FileStat, Mode, fstat, major, makedev, minor, stat};
 
 use crate::base::error::errno_of;
 use crate::base::text::printable;
-use crate::fs::entry::LOOKING;
+use crate::base::wait::Deadline;
+use crate::fs::entry::{LOOKING, names};
+use crate::process::life::own_uid;
 use crate::sys;
 
 /// What a process can hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Backing {
     /// A file, by device and inode.
     File(u64, u64),
@@ -49,7 +53,7 @@ pub struct Holder {
 /// Who holds what.
 #[derive(Debug, Default)]
 pub(super) struct Holders {
-    holders: HashMap<Backing, Vec<Holder>>,
+    holders: BTreeMap<Backing, Vec<Holder>>,
     /// How many processes we may not look at.
     unread: usize,
     /// Whether there may be processes that cannot even be counted: of another
@@ -60,6 +64,46 @@ pub(super) struct Holders {
 /// The inode of /proc/PID/ns/pid in the first namespace; linux/proc_ns.h.
 const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
+/// Bytes of the longest list of mappings that is read.
+const LONGEST_MAP: u64 = 16 << 20;
+
+/// The time for the processes of one other user, and of all of them.
+const TURN: Duration = Duration::from_millis(300);
+const TURNS: Duration = Duration::from_secs(1);
+
+/// How long the processes of each user may be looked at: a user whose processes have
+/// a million mappings and descriptors hides what they hold, and nothing else. Our own
+/// processes and root's have no limit.
+struct Turns {
+    own: u32,
+    left: Duration,
+    users: BTreeMap<u32, Duration>,
+}
+
+impl Turns {
+    fn new() -> Self {
+        Turns { own: own_uid(), left: TURNS, users: BTreeMap::new() }
+    }
+
+    /// Look at a process, until the end that `look` is given: ETIME.
+    fn take(&mut self, pid: i32, look: impl FnOnce(&Deadline) -> nix::Result<()>) -> nix::Result<()> {
+        let user = stat(format!("/proc/{pid}").as_str())?.st_uid;
+        if user == self.own || user == 0 {
+            return look(&Deadline::NEVER);
+        }
+        let turn = self.users.entry(user).or_insert(TURN);
+        let left = self.left.min(*turn);
+        if left.is_zero() {
+            return Err(Errno::ETIME);
+        }
+        let begin = Instant::now();
+        let looked = look(&Deadline::after(Some(left)));
+        *turn = turn.saturating_sub(begin.elapsed());
+        self.left = self.left.saturating_sub(begin.elapsed());
+        looked
+    }
+}
+
 impl Holders {
     /// Look through every process but this one for files of these devices and, if
     /// asked for, System V segments.
@@ -67,14 +111,13 @@ impl Holders {
         let mut all = Holders { hidden: some_are_hidden(), ..Holders::default() };
         let own = std::process::id().cast_signed();
         let segments = if segments { Segments::new() } else { Segments::default() };
-        let Ok(processes) = std::fs::read_dir("/proc") else { return Holders { hidden: true, ..all } };
-        let mut buffer = Vec::new();
-        for entry in processes.flatten() {
-            let pid = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
-            if let Some(pid) = pid.filter(|&pid| pid != own) {
-                let looked = all.look_at(pid, devices, &segments, &mut buffer);
-                all.unread += usize::from(matches!(looked, Err(Errno::EACCES | Errno::EPERM)));
-            }
+        let Ok(processes) = names(Path::new("/proc")) else { return Holders { hidden: true, ..all } };
+        let (mut buffer, mut turns) = (Vec::new(), Turns::new());
+        let pids = processes.filter_map(|name| name.to_str()?.parse::<i32>().ok());
+        for pid in pids.filter(|&pid| pid != own) {
+            let looked = turns.take(pid, |end| all.look_at(pid, devices, &segments, &mut buffer, end));
+            all.unread +=
+                usize::from(matches!(looked, Err(Errno::EACCES | Errno::EPERM | Errno::ETIME | Errno::EFBIG)));
         }
         all
     }
@@ -103,10 +146,21 @@ impl Holders {
         &mut holders[last]
     }
 
-    fn look_at(&mut self, pid: i32, devices: &[u64], segments: &Segments, buffer: &mut Vec<u8>) -> nix::Result<()> {
+    fn look_at(
+        &mut self,
+        pid: i32,
+        devices: &[u64],
+        segments: &Segments,
+        buffer: &mut Vec<u8>,
+        end: &Deadline,
+    ) -> nix::Result<()> {
         buffer.clear();
-        let maps = File::open(format!("/proc/{pid}/maps")).and_then(|mut maps| maps.read_to_end(buffer));
-        maps.map_err(|error| errno_of(&error))?;
+        let maps = File::open(format!("/proc/{pid}/maps"));
+        let read =
+            maps.and_then(|maps| maps.take(LONGEST_MAP).read_to_end(buffer)).map_err(|error| errno_of(&error))?;
+        if read as u64 == LONGEST_MAP {
+            return Err(Errno::EFBIG);
+        }
         let mut in_our_namespace = None;
         for line in buffer.split(|&byte| byte == b'\n') {
             let Some((device, inode, path)) = mapping(line) else { continue };
@@ -125,15 +179,18 @@ impl Holders {
             };
             self.found(backing, pid).mapped += 1;
         }
-        if devices.is_empty() { Ok(()) } else { self.look_at_descriptors(pid, devices) }
+        if devices.is_empty() { Ok(()) } else { self.look_at_descriptors(pid, devices, end) }
     }
 
-    fn look_at_descriptors(&mut self, pid: i32, devices: &[u64]) -> nix::Result<()> {
+    fn look_at_descriptors(&mut self, pid: i32, devices: &[u64], end: &Deadline) -> nix::Result<()> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut dir = Dir::open(format!("/proc/{pid}/fd").as_str(), flags, Mode::empty())?;
         let (mut found, mut asked) = (Vec::new(), Vec::new());
         let root = open(format!("/proc/{pid}/fd").as_str(), flags | OFlag::O_PATH, Mode::empty())?;
-        for entry in dir.iter().flatten() {
+        for entry in dir.iter().map_while(nix::Result::ok) {
+            if end.passed() {
+                return Err(Errno::ETIME);
+            }
             let name = entry.file_name();
             if name.to_bytes().first().is_none_or(|byte| !byte.is_ascii_digit()) {
                 continue;

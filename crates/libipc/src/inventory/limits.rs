@@ -12,7 +12,7 @@ use super::object::{Detail, Object, Queue, Semaphores};
 use crate::base::address::Kind;
 use crate::base::error::Error;
 use crate::base::sysctl::{number, setting};
-use crate::fs::entry::SHM_DIR;
+use crate::fs::entry::{SHM_DIR, names};
 
 /// A limit of the kernel.
 #[derive(Clone, Debug)]
@@ -254,8 +254,9 @@ fn remove_ipc() -> bool {
     let main = dirs.iter().map(|dir| Path::new(dir).join("logind.conf")).find(|path| path.exists());
     let mut drop_ins: Vec<PathBuf> = Vec::new();
     for dir in dirs {
-        let found = std::fs::read_dir(Path::new(dir).join("logind.conf.d")).into_iter().flatten().flatten();
-        for path in found.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "conf")) {
+        let dir = Path::new(dir).join("logind.conf.d");
+        let found = names(&dir).into_iter().flatten().map(|name| dir.join(name));
+        for path in found.filter(|path| path.extension().is_some_and(|end| end == "conf")) {
             // The same name in an earlier directory hides it.
             if drop_ins.iter().all(|other| other.file_name() != path.file_name()) {
                 drop_ins.push(path);

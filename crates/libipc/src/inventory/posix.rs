@@ -6,6 +6,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -20,11 +21,13 @@ use super::object::{Detail, Object, Queue, Segment, Semaphores, Times, missing, 
 use crate::base::address::{Kind, KindAddress, Name, PosixName};
 use crate::base::error::{Error, ErrorKind, Hint, Result, errno_of};
 use crate::base::text::printable;
+use crate::base::wait::Deadline;
 use crate::fs::byte_lock::{LockMode, Range, is_held};
 use crate::fs::entry::{self, Access, Entry, LOOKING, SHM_DIR};
 use crate::fs::kind::{SEMAPHORE, check_kind, is_a, kind_of};
 use crate::fs::temporary::{is_left, is_temporary};
 use crate::mq::posix::attributes;
+use crate::process::life::own_uid;
 use crate::sem::posix::peek;
 use crate::sys::mq::Descriptor;
 use crate::{lock, ring, sys};
@@ -34,21 +37,26 @@ const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::
 const MQUEUE_DIR: &str = "/dev/mqueue";
 /// Its magic number; linux/magic.h.
 const MQUEUE_MAGIC: i64 = 0x1980_0202;
+/// How long a listing looks into the objects of other users, who can make any number
+/// of them. Those that come later are listed as segments, and nothing else is known.
+const FOREIGN: Duration = Duration::from_millis(300);
 
 /// Segments, rings, locks and semaphores.
 pub(super) fn in_shm_dir(objects: &mut Vec<Object>) {
     let Ok(dir) = open(SHM_DIR, DIRECTORY, Mode::empty()) else { return };
+    let (own, foreign) = (own_uid(), Deadline::after(Some(FOREIGN)));
     for_each_name(&dir, |leaf| {
         let Some(stat) = stat_regular(&dir, leaf) else { return };
         if let Some(address) = address_of(leaf.to_bytes()) {
-            objects.push(shm_object(&dir, leaf, address, &stat));
+            let looks = stat.stx_uid == own || stat.stx_uid == 0 || !foreign.passed();
+            objects.push(shm_object(&dir, leaf, address, &stat, looks));
         }
     });
 }
 
 fn for_each_name(dir: &OwnedFd, mut each: impl FnMut(&CStr)) {
     let Ok(listing) = Dir::openat(dir.as_fd(), ".", DIRECTORY, Mode::empty()) else { return };
-    for entry in listing.into_iter().flatten() {
+    for entry in listing.into_iter().map_while(nix::Result::ok) {
         each(entry.file_name());
     }
 }
@@ -100,10 +108,10 @@ fn look_into(dir: impl AsFd, leaf: &CStr) -> Option<File> {
     openat(dir, leaf, flags, Mode::empty()).ok().map(File::from)
 }
 
-fn shm_object(dir: &OwnedFd, leaf: &CStr, address: KindAddress, stat: &statx) -> Object {
+fn shm_object(dir: &OwnedFd, leaf: &CStr, address: KindAddress, stat: &statx, looks: bool) -> Object {
     // A segment without a byte says nothing more, unless it is a leftover.
-    let looks = stat.stx_size > 0 || is_temporary(leaf.to_bytes());
-    let file = if looks { look_into(dir, leaf) } else { None };
+    let says = stat.stx_size > 0 || is_temporary(leaf.to_bytes());
+    let file = if looks && says { look_into(dir, leaf) } else { None };
     of_file(file, leaf.to_bytes(), address, stat)
 }
 
@@ -172,7 +180,7 @@ fn of_entry(kind: Kind, entry: &Entry) -> Result<Object> {
         entry.open(Access::Look)?;
         return Err(missing(entry.label()));
     };
-    Ok(shm_object(&entry.dir, &leaf, entry.kind_address(kind), &stat))
+    Ok(shm_object(&entry.dir, &leaf, entry.kind_address(kind), &stat, true))
 }
 
 /// The root of our IPC namespace's file system of queues. Whoever may mount needs no

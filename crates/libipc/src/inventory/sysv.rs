@@ -1,7 +1,7 @@
 //! System V objects: /proc/sysvipc, which shows all objects, also those without read
 //! permission; proc_sysvipc(5).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::holders::Backing;
@@ -13,7 +13,7 @@ use crate::{mq, shm, sys};
 
 /// What is known of processes; each is looked up once.
 #[derive(Default)]
-struct Lives(HashMap<i32, Life>);
+struct Lives(BTreeMap<i32, Life>);
 
 impl Lives {
     fn gone(&mut self, pid: i32, since: i64) -> Option<bool> {

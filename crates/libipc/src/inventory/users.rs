@@ -1,7 +1,7 @@
 //! The names of users and groups, from /etc/passwd and /etc/group alone: a
 //! static program cannot ask the name service switch.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -9,7 +9,7 @@ use crate::base::text::printable;
 
 /// Names by number.
 #[derive(Debug)]
-pub struct Names(HashMap<u32, String>);
+pub struct Names(BTreeMap<u32, String>);
 
 impl Names {
     /// The names of users: passwd(5).
@@ -24,7 +24,7 @@ impl Names {
 
     fn read(path: &str) -> Self {
         let text = std::fs::read(path).unwrap_or_default();
-        let mut names = HashMap::new();
+        let mut names = BTreeMap::new();
         for line in text.split(|&byte| byte == b'\n') {
             let mut fields = line.split(|&byte| byte == b':');
             let (Some(name), Some(number)) = (fields.next(), fields.nth(1)) else { continue };

@@ -11,11 +11,12 @@ use super::layout::{self, Holder};
 use super::presence::{Announced, MUTEX, Role};
 use super::status::Status;
 use crate::base::address::{Address, Kind};
+use crate::base::discard::Discard;
 use crate::base::error::{Error, ErrorKind, Hint, Result, errno_of};
 use crate::base::mode::Mode;
 use crate::base::wait::{Timeout, Wait};
 use crate::fs::byte_lock::{self, LockMode};
-use crate::fs::draft::{Draft, Replace};
+use crate::fs::draft::Draft;
 use crate::fs::entry::{Access, Entry, Object, RACES};
 use crate::fs::kind::{self, check_name};
 use crate::process::command::{Child, End};
@@ -86,20 +87,21 @@ impl Lock {
     /// for an address that no lock has.
     pub fn open(address: &Address, options: &OpenOptions) -> Result<Self> {
         let name = address.name(Kind::Lock)?;
-        let mut new = false;
         for _ in 0..RACES {
             let entry = Entry::new(name)?;
             let Some(permissions) = options.create else { return Self::existing(entry, address, options.mode) };
             check_name(&entry)?;
             let draft = match Self::existing(entry, address, options.mode) {
                 Err(error) if error.kind == ErrorKind::Missing => Entry::new(name)?,
-                other => return other.map(|lock| Lock { new, ..lock }),
+                other => return other,
             };
-            match publish(&draft, permissions) {
-                Ok(()) => new = true,
-                // If somebody was faster, open that one.
-                Err(error) if error.kind == ErrorKind::Exists => new = false,
-                Err(error) => return Err(error),
+            match publish(&draft, permissions, options.mode) {
+                // Somebody was faster: open that one.
+                Err(error) if error.kind == ErrorKind::Exists => {}
+                other => {
+                    let object = other?;
+                    return Ok(Lock { entry: draft, object, address: address.clone(), mode: options.mode, new: true });
+                }
             }
         }
         Err(Error::new(ErrorKind::Gone, address, "is removed faster than it can be opened"))
@@ -127,7 +129,8 @@ impl Lock {
     pub fn acquire(address: &Address, options: &OpenOptions, wait: &mut Wait) -> Result<Self> {
         for _ in 0..RACES {
             let lock = Self::open(address, options)?;
-            if lock.wait(wait)? && lock.has_its_name()? {
+            let taken = lock.wait(wait).and_then(|taken| Ok(taken && lock.has_its_name()?));
+            if taken.inspect_err(|_| lock.discard())? {
                 if options.mode == LockMode::Shared {
                     // Announced until the file is closed.
                     Announced::new(lock.object.file(), Role::Reader).keep();
@@ -234,9 +237,13 @@ impl Lock {
     /// know that.
     ///
     /// # Errors
-    /// Those of pwrite(2): [`ErrorKind::Failure`] for a lock that was opened for
-    /// [`LockMode::Shared`].
+    /// [`ErrorKind::Usage`] for a lock that was opened for [`LockMode::Shared`]; those of
+    /// pwrite(2).
     pub fn reset(&self) -> Result<()> {
+        if self.mode == LockMode::Shared {
+            let problem = "a reader cannot mark the data as sound";
+            return Err(Error::new(ErrorKind::Usage, &self.address, problem));
+        }
         self.marked(layout::mark_free(self.object.file()))
     }
 
@@ -246,22 +253,23 @@ impl Lock {
     ///   set. So it keeps the lock if this process is killed.
     /// - A command that is killed by a signal died inside: the next holder is told.
     /// - With `died` the command is told that the last holder died.
-    /// - The process must have one thread: see [`process`](crate::process).
     ///
     /// # Errors
-    /// Those of [`Child::run`], and of [`Lock::reset`].
+    /// Those of [`Ready::run`](crate::process::command::Ready::run), and of
+    /// [`Lock::reset`].
     pub fn run(&self, command: &[OsString], close: bool, died: bool) -> Result<End> {
-        let signals = Forwarded::new()?;
-        let exclusive = self.mode == LockMode::Exclusive;
-        if exclusive {
-            self.marked(layout::mark_held(self.object.file()))?;
-        }
         let child = Child {
             words: command,
             variable: OwnerDied::variable(died),
             inherits: (!close).then(|| self.object.file().as_fd()),
             dies_with_us: false,
         };
+        // What it needs, before the mark that it would leave: a failure is no death.
+        let (child, signals) = (child.prepare()?, Forwarded::new()?);
+        let exclusive = self.mode == LockMode::Exclusive;
+        if exclusive {
+            self.marked(layout::mark_held(self.object.file()))?;
+        }
         let end = child.run(&signals).map(|(end, _)| end);
         // If nothing was run, the mark of a dead holder stays.
         let properly = end.as_ref().map_or(!died, |end| end.is_proper());
@@ -277,13 +285,26 @@ impl Lock {
 }
 
 /// Publish a complete lock under a free name.
-fn publish(entry: &Entry, permissions: Mode) -> Result<()> {
+fn publish(entry: &Entry, permissions: Mode, mode: LockMode) -> Result<Object> {
     let draft = Draft::new(entry, permissions)?;
     if let Err(error) = draft.file().write_all_at(&layout::fresh(), 0) {
         draft.abandon();
         return Err(entry.errno(errno_of(&error)));
     }
-    draft.publish(Replace::Never, |_| Ok(()))
+    draft.publish_shared(if mode == LockMode::Shared { 0o400 } else { 0o600 })
+}
+
+/// A lock goes if nobody else has it open.
+impl Discard for Lock {
+    fn is_new(&self) -> bool {
+        self.new
+    }
+
+    fn discard(&self) {
+        if self.new {
+            self.entry.discard(&self.object);
+        }
+    }
 }
 
 /// Remove a lock: unlink(2). Its holder keeps it, and does not exclude the holder of a

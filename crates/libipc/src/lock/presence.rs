@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::base::wait::Deadline;
 use crate::fs::byte_lock::{self, LockMode, Range};
 
 /// What a participant is there for. Each role has a range of 2^58 bytes.
@@ -30,8 +31,18 @@ const RANGE: u32 = 58;
 const PID: u32 = 36;
 const SECONDS: u32 = 2;
 
-/// More participants are not listed: anybody can lock every byte.
-const MOST: usize = 20_000;
+/// More participants are not listed, and a list takes no longer than this: anybody can
+/// lock every byte, and each look takes as long as there are locks.
+const MOST: usize = 256;
+const LONGEST: Duration = Duration::from_millis(50);
+
+/// The participants in a role.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct List {
+    pub(super) participants: Vec<Participant>,
+    /// Whether there are more.
+    pub(super) more: bool,
+}
 
 /// A process at a lock, as it said itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,16 +85,21 @@ impl Drop for Announced<'_> {
     }
 }
 
-/// Every participant in this role, except those of this open file.
-pub(super) fn list(file: &File, role: Role) -> nix::Result<Vec<Participant>> {
+/// The participants in this role, except those of this open file.
+pub(super) fn list(file: &File, role: Role) -> nix::Result<List> {
     let start = (role as i64) << RANGE;
-    let mut found = Vec::new();
+    let (mut found, mut more) = (Vec::new(), false);
+    let end_of_list = Deadline::after(Some(LONGEST));
     // The kernel tells one of the locks within a range. The parts before and after it
     // are asked next.
     let mut ranges = vec![(start, start + (1 << RANGE))];
     while let Some((from, to)) = ranges.pop() {
-        if from >= to || found.len() == MOST {
+        if from >= to {
             continue;
+        }
+        if found.len() >= MOST || !found.is_empty() && end_of_list.passed() {
+            more = true;
+            break;
         }
         let all = Range { start: from, len: to - from };
         let Some((_, bytes)) = byte_lock::conflicting(file, LockMode::Exclusive, all)? else { continue };
@@ -91,7 +107,7 @@ pub(super) fn list(file: &File, role: Role) -> nix::Result<Vec<Participant>> {
         found.push(participant(bytes.start.max(from) - start));
         ranges.extend([(end.max(from), to), (from, bytes.start)]);
     }
-    Ok(found)
+    Ok(List { participants: found, more })
 }
 
 fn participant(place: i64) -> Participant {
@@ -116,9 +132,10 @@ mod tests {
         let _one = Announced::new(&one, Role::Reader);
         let _other = Announced::new(&other, Role::Sleeper);
         let end = SystemTime::now();
-        assert_eq!(list(&looker, Role::Waiter), Ok(Vec::new()));
+        assert_eq!(list(&looker, Role::Waiter), Ok(List::default()));
         for role in [Role::Reader, Role::Sleeper] {
-            let found = list(&looker, role).expect("list");
+            let List { participants: found, more } = list(&looker, role).expect("list");
+            assert!(!more);
             assert_eq!(found.len(), 1);
             assert_eq!(found[0].pid, std::process::id());
             // In whole seconds.
@@ -126,6 +143,13 @@ mod tests {
         }
         // A lock of everything is somebody, and hides no end.
         assert_eq!(byte_lock::try_lock(&one, LockMode::Shared, Range::ALL), Ok(true));
-        assert_eq!(list(&looker, Role::Waiter).map(|all| all.len()), Ok(1));
+        assert_eq!(list(&looker, Role::Waiter).map(|all| all.participants.len()), Ok(1));
+        // However many there are, no more are listed.
+        for place in 0..2 * MOST as i64 {
+            let byte = Range::at(((Role::Waiter as i64) << RANGE) + 2 * place);
+            assert_eq!(byte_lock::try_lock(&other, LockMode::Shared, byte), Ok(true));
+        }
+        let many = list(&looker, Role::Waiter).expect("list");
+        assert!(many.more && many.participants.len() <= MOST);
     }
 }

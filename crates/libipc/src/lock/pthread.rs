@@ -146,10 +146,15 @@ impl Mutex {
                 }
                 Err(errno) => return Err(Error::errno(&self.label, errno)),
             };
-            self.check()?;
+            let checked = self.check();
             if let Some(died) = died {
-                return Ok(died);
+                // An error does not keep the mutex. One that a dead owner left would be
+                // lost if it were unlocked: the end of this thread marks it anew.
+                return checked.map(|()| died).inspect_err(|_| {
+                    let _ = if died { Ok(()) } else { mutex.unlock() };
+                });
             }
+            checked?;
             wait.proceed(&self.label, LOCKED)?;
             step = wait.deadline().at_most(LOOK);
         }
@@ -173,19 +178,17 @@ impl Mutex {
 
     /// Run a command while the mutex is held, then unlock it.
     ///
-    /// - The command is killed if this process dies.
+    /// - The command is killed if this thread ends before it, as when the process dies.
     /// - A command that is killed by a signal died inside: the mutex stays locked, and
     ///   at the end of this thread the kernel marks it for the next owner.
     /// - With `died` the command is told that the last owner died.
-    /// - The process must have one thread: see [`process`](crate::process).
     ///
     /// # Errors
-    /// Those of [`Child::run`].
+    /// Those of [`Ready::run`](crate::process::command::Ready::run).
     pub fn run(&self, command: &[OsString], died: bool) -> Result<End> {
-        let signals = Forwarded::new()?;
         let variable = OwnerDied::variable(died);
-        let child = Child { words: command, variable, inherits: None, dies_with_us: true };
-        let end = child.run(&signals).map(|(end, _)| end);
+        let child = Child { words: command, variable, inherits: None, dies_with_us: true }.prepare();
+        let end = child.and_then(|child| child.run(&Forwarded::new()?)).map(|(end, _)| end);
         // If nothing was run, the mark of a dead owner stays.
         let properly = end.as_ref().map_or(!died, |end| end.is_proper());
         if properly {

@@ -51,6 +51,8 @@ pub struct Status {
     pub waiters: Vec<Participant>,
     /// The participants that wait for a wake-up.
     pub sleepers: Vec<Participant>,
+    /// Whether there are more of them than were listed: a few hundred are.
+    pub more: bool,
     /// Whether nobody is there at all, and the last holder died inside.
     pub orphan: bool,
 }
@@ -77,6 +79,8 @@ impl Status {
             None => State::Free,
         };
         let mark = if state == State::Free { None } else { mark };
-        Ok(Status { state, mark, readers, waiters, sleepers, orphan: alone && state == State::Died })
+        let more = readers.more || waiters.more || sleepers.more;
+        let [readers, waiters, sleepers] = [readers, waiters, sleepers].map(|list| list.participants);
+        Ok(Status { state, mark, readers, waiters, sleepers, more, orphan: alone && state == State::Died })
     }
 }

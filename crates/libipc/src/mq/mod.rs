@@ -12,6 +12,7 @@
 //! [System V](crate#system-v-message-queues).
 
 use crate::base::address::{Address, Api, Kind};
+use crate::base::discard::Discard;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::wait::Wait;
 
@@ -93,9 +94,8 @@ impl Queue {
     /// [`Queue::open`] has made.
     pub fn existing_mode(&self) -> Option<u32> {
         match &self.0 {
-            Inner::Posix(queue) if !queue.is_new() => queue.mode(),
-            Inner::SysV(queue) if !queue.is_new() => queue.mode(),
-            Inner::Posix(_) | Inner::SysV(_) => None,
+            Inner::Posix(queue) => queue.existing_mode(),
+            Inner::SysV(queue) => queue.existing_mode(),
         }
     }
 
@@ -156,15 +156,23 @@ impl Queue {
             Inner::SysV(_) => Ok(()),
         }
     }
+}
 
-    /// After a failure: remove the queue if this call of [`Queue::open`] has made
-    /// it and nobody has used it since.
-    pub fn discard(&self) {
-        let _ = match &self.0 {
-            Inner::Posix(queue) if queue.is_new() && queue.is_unused() => queue.remove(),
-            Inner::SysV(queue) if queue.is_new() && queue.is_unused() => queue.remove(),
-            Inner::Posix(_) | Inner::SysV(_) => Ok(()),
-        };
+/// A POSIX queue goes if it has no message, and nobody else has it open; a System V
+/// queue if it never had a message.
+impl Discard for Queue {
+    fn is_new(&self) -> bool {
+        match &self.0 {
+            Inner::Posix(queue) => queue.new,
+            Inner::SysV(queue) => queue.new,
+        }
+    }
+
+    fn discard(&self) {
+        match &self.0 {
+            Inner::Posix(queue) => queue.discard(),
+            Inner::SysV(queue) => queue.discard(),
+        }
     }
 }
 

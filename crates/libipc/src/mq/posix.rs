@@ -22,6 +22,8 @@ use crate::base::text::printable;
 use crate::base::wait::Wait;
 use crate::fs::entry::RACES;
 use crate::process::signals::with_signals_blocked;
+use crate::sys::alloc;
+use crate::sys::lease::Lease;
 use crate::sys::mq::{Descriptor, create_default};
 
 /// How often a waiter checks that its queue still has a name; mq_unlink(3) wakes
@@ -49,7 +51,7 @@ pub(super) struct Queue {
     fd: Descriptor,
     attributes: Attributes,
     direction: Direction,
-    new: bool,
+    pub(super) new: bool,
     buffer: Vec<u8>,
 }
 
@@ -81,8 +83,24 @@ impl Queue {
             let stat = fstat(&fd).map_err(failed)?;
             Owners::of_file(&stat).refuse_stranger(Kind::Mq, &label, create.foreign)?;
         }
-        let attributes = attributes(&fd).map_err(failed)?;
-        Ok(Queue { name: name.clone(), label, fd, attributes, direction: options.direction, new, buffer: Vec::new() })
+        let none = Attributes { max_messages: 0, message_size: 0, messages: 0 };
+        let mut queue = Queue {
+            name: name.clone(),
+            label,
+            fd,
+            attributes: none,
+            direction: options.direction,
+            new,
+            buffer: Vec::new(),
+        };
+        queue.attributes = attributes(&queue.fd).map_err(|errno| {
+            // Of a queue that cannot be looked at it is known only that it is new.
+            if queue.new {
+                let _ = queue.remove();
+            }
+            Error::errno(&queue.label, errno)
+        })?;
+        Ok(queue)
     }
 
     /// Its limits, and the number of messages when it was opened.
@@ -94,12 +112,9 @@ impl Queue {
         &self.label
     }
 
-    pub(super) fn is_new(&self) -> bool {
-        self.new
-    }
-
-    pub(super) fn mode(&self) -> Option<u32> {
-        fstat(&self.fd).ok().map(|stat| stat.st_mode & 0o777)
+    pub(super) fn existing_mode(&self) -> Option<u32> {
+        let stat = (!self.new).then(|| fstat(&self.fd).ok()).flatten()?;
+        Some(stat.st_mode & 0o777)
     }
 
     pub(super) fn message_size(&self) -> usize {
@@ -156,19 +171,26 @@ impl Queue {
 
     pub(super) fn receive(&mut self, wait: &mut Wait) -> Result<(&[u8], i64)> {
         let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.resize(self.message_size(), 0);
+        alloc::grow(&mut buffer, self.message_size()).map_err(|errno| Error::errno(&self.label, errno))?;
         let mut priority = 0;
         let received = self.wait(EMPTY, PollFlags::POLLIN, wait, || mq_receive(&self.fd, &mut buffer, &mut priority));
         self.buffer = buffer;
         received.map(|length| (&self.buffer[..length], i64::from(priority)))
     }
 
-    /// Whether no message is in it.
-    pub(super) fn is_unused(&self) -> bool {
-        attributes(&self.fd).is_ok_and(|attributes| attributes.messages == 0)
+    /// Remove it, if this call of [`Queue::open`] has made it, no message is in it, and
+    /// nobody else has it open, as far as the kernel says.
+    pub(super) fn discard(&self) {
+        let unused = || {
+            let empty = attributes(&self.fd).is_ok_and(|attributes| attributes.messages == 0);
+            empty && !matches!(Lease::take(&self.fd), Lease::Shared)
+        };
+        if self.new && unused() {
+            let _ = self.remove();
+        }
     }
 
-    pub(super) fn remove(&self) -> Result<()> {
+    fn remove(&self) -> Result<()> {
         // No call removes a queue by its descriptor.
         let identity = |queue: &Queue| fstat(&queue.fd).map(|stat| (stat.st_dev, stat.st_ino)).ok();
         match Queue::open(&self.name, &OpenOptions { direction: self.direction, create: None }) {
@@ -258,6 +280,10 @@ fn not_created(label: &str, create: &Create, errno: Errno) -> Error {
         Some(no_room(format!("{asked} is more than {name} allows, {limit}"), Hint::Sysctl(name)))
     };
     match errno {
+        Errno::EINVAL if create.max_messages == Some(0) || create.message_size == Some(0) => {
+            let problem = "a queue holds at least 1 message of at least 1 byte";
+            Error::new(ErrorKind::Usage, label, problem)
+        }
         Errno::EINVAL | Errno::EOVERFLOW => beyond(create.max_messages, "fs.mqueue.msg_max")
             .or_else(|| beyond(create.message_size, "fs.mqueue.msgsize_max"))
             .unwrap_or_else(|| no_room("no queue can be as large as that".into(), Hint::advice("ask for less"))),

@@ -48,7 +48,7 @@ pub(super) struct Queue {
     address: String,
     msgmax: usize,
     capacity: usize,
-    new: bool,
+    pub(super) new: bool,
     buffer: Buffer,
 }
 
@@ -64,20 +64,19 @@ impl Queue {
             let advice = Hint::advice("set them with sysctl, or use a POSIX queue, /name");
             return Err(Error::new(ErrorKind::Usage, address, problem).hint(advice));
         }
+        let (msgmax, label) = (msgmax(), address.to_string());
+        let buffer = Buffer::new(msgmax.min(BUFFER)).map_err(|errno| Error::errno(&label, errno))?;
         let (id, new) = find_or_create(address, create)?;
-        let stat = stat(id).map_err(|errno| Error::stale(address, errno))?;
+        let mut queue = Queue { id, address: label, msgmax, capacity: 0, new, buffer };
+        let stat = stat(id).map_err(|errno| {
+            queue.discard();
+            Error::stale(address, errno)
+        })?;
         if let Some(create) = create.filter(|_| !new && options.direction == Direction::Send) {
             Owners::of_sysv(&stat.msg_perm).refuse_stranger(Kind::Mq, address, create.foreign)?;
         }
-        let msgmax = msgmax();
-        Ok(Queue {
-            id,
-            address: address.to_string(),
-            msgmax,
-            capacity: usize::try_from(stat.msg_qbytes).unwrap_or(usize::MAX),
-            new,
-            buffer: Buffer::new(msgmax.min(BUFFER)),
-        })
+        queue.capacity = usize::try_from(stat.msg_qbytes).unwrap_or(usize::MAX);
+        Ok(queue)
     }
 
     pub(super) fn label(&self) -> &str {
@@ -89,12 +88,9 @@ impl Queue {
         self.id
     }
 
-    pub(super) fn is_new(&self) -> bool {
-        self.new
-    }
-
-    pub(super) fn mode(&self) -> Option<u32> {
-        stat(self.id).ok().map(|stat| u32::from(stat.msg_perm.mode) & 0o777)
+    pub(super) fn existing_mode(&self) -> Option<u32> {
+        let stat = (!self.new).then(|| stat(self.id).ok()).flatten()?;
+        Some(u32::from(stat.msg_perm.mode) & 0o777)
     }
 
     pub(super) fn largest(&self) -> usize {
@@ -109,13 +105,16 @@ impl Queue {
         Ok(())
     }
 
-    /// Whether no message is in it, and none was ever sent.
-    pub(super) fn is_unused(&self) -> bool {
-        stat(self.id).is_ok_and(|stat| stat.msg_qnum == 0 && stat.msg_lspid == 0)
+    /// Remove it, if this call of [`Queue::open`] has made it and no message was ever
+    /// sent.
+    pub(super) fn discard(&self) {
+        if self.new && stat(self.id).is_ok_and(|stat| stat.msg_qnum == 0 && stat.msg_lspid == 0) {
+            let _ = sys::msg::remove(self.id);
+        }
     }
 
-    pub(super) fn remove(&self) -> Result<()> {
-        sys::msg::remove(self.id).map_err(|errno| self.failed(errno))
+    fn no_type(&self) -> Error {
+        Error::new(ErrorKind::Usage, &self.address, "a type is a number from 1 on")
     }
 
     /// The error of a call on an identifier that was valid when it was opened. Its
@@ -130,7 +129,7 @@ impl Queue {
 
     pub(super) fn send(&mut self, message: &[u8], kind: i64, wait: &mut Wait) -> Result<()> {
         if kind < 1 {
-            return Err(Error::new(ErrorKind::Usage, &self.address, "a type is a number from 1 on"));
+            return Err(self.no_type());
         }
         if message.len() > self.largest() {
             self.look_at_limits()?;
@@ -145,7 +144,7 @@ impl Queue {
             return Err(Error::new(ErrorKind::NoRoom, &self.address, what).hint(hint));
         }
         if message.len() > self.buffer.room() {
-            self.buffer = Buffer::new(self.largest());
+            self.buffer = Buffer::new(self.largest()).map_err(|errno| Error::errno(&self.address, errno))?;
         }
         self.buffer.set(kind, message);
         self.wait(FULL, wait, |queue, flags| queue.buffer.send(queue.id, flags))
@@ -154,16 +153,17 @@ impl Queue {
     pub(super) fn receive(&mut self, select: Select, wait: &mut Wait) -> Result<(&[u8], i64)> {
         let (kind, flags) = match select {
             Select::First => (0, 0),
-            Select::Type(kind) => (kind, 0),
-            Select::Except(kind) => (kind, libc::MSG_EXCEPT),
-            Select::UpTo(kind) => (-kind, 0),
+            Select::Type(kind @ 1..) => (kind, 0),
+            Select::Except(kind @ 1..) => (kind, libc::MSG_EXCEPT),
+            Select::UpTo(kind @ 1..) => (-kind, 0),
+            Select::Type(_) | Select::Except(_) | Select::UpTo(_) => return Err(self.no_type()),
             Select::Copy(position) => (i64::from(position), MSG_COPY),
         };
         let receive = |queue: &mut Queue, wait: c_int| loop {
             match queue.buffer.receive(queue.id, kind, flags | wait) {
                 // The message was sent when msgmax was larger. It stays in the queue:
                 // try again with a larger buffer.
-                Err(Errno::E2BIG) => queue.buffer = Buffer::new(queue.buffer.room().max(8) * 2),
+                Err(Errno::E2BIG) => queue.buffer = Buffer::new(queue.buffer.room().max(8) * 2)?,
                 other => return other,
             }
         };

@@ -1,7 +1,6 @@
 //! Running the user's command, in place of this process or in a child. It gets the
 //! descriptors, signal dispositions and mask that this process was started with.
 
-use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -11,19 +10,20 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, execvp, execvpe, getpid, getppid};
+use nix::unistd::{Pid, getpid, getppid};
 
 use super::signals::Forwarded;
 use super::start;
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::text::printable;
 use crate::sys;
+use crate::sys::process::{Words, execute};
 
 /// Replace this process by the command: execvp(3), which looks it up in PATH. Returns
 /// only if that failed.
 #[doc(alias = "execvp")]
 pub fn exec(command: &[OsString]) -> Error {
-    let words = c_strings(command);
+    let words = Words::new(c_strings(command));
     start::restore();
     not_run(command, execute(&words, None))
 }
@@ -31,16 +31,6 @@ pub fn exec(command: &[OsString]) -> Error {
 /// Words of a command line hold no NUL.
 fn c_strings(words: &[OsString]) -> Vec<CString> {
     words.iter().filter_map(|word| CString::new(word.as_bytes()).ok()).collect()
-}
-
-/// Returns only if it failed.
-fn execute(words: &[CString], environment: Option<&[CString]>) -> Errno {
-    let Some(name) = words.first() else { return Errno::ENOENT };
-    let Err(errno): nix::Result<Infallible> = match environment {
-        Some(environment) => execvpe(name, words, environment),
-        None => execvp(name, words),
-    };
-    errno
 }
 
 /// The two failures that a shell reports as 127 and 126.
@@ -89,62 +79,17 @@ pub struct Child<'a> {
     pub dies_with_us: bool,
 }
 
-impl Child<'_> {
-    /// Run the command to its end: clone(2), execvp(3), waitpid(2). Signals that come
-    /// meanwhile are passed on to it; the last of them is returned too.
-    ///
-    /// The process must have one thread. With more, another one may take the SIGCHLD
-    /// that reports the end, and this call waits without end.
+impl<'a> Child<'a> {
+    /// Take the memory that it needs.
     ///
     /// # Errors
-    /// [`ErrorKind::CommandMissing`] and [`ErrorKind::CommandRefused`];
-    /// [`ErrorKind::NoRoom`] without a process or a descriptor for it.
-    pub fn run(&self, signals: &Forwarded) -> Result<(End, Option<i32>)> {
-        let (words, environment) = (c_strings(self.words), self.environment());
-        let us = getpid();
+    /// [`ErrorKind::NoRoom`].
+    pub fn prepare(self) -> Result<Ready<'a>> {
+        let (words, environment) = (Words::new(c_strings(self.words)), self.environment().map(Words::new));
         // execvp(3) keeps the words of a script without #! on the stack.
-        let stack = Self::STACK + 2 * size_of::<usize>() * words.len();
-        let child = sys::process::vfork(stack, || self.in_child(us, signals, &words, environment.as_deref()));
-        let (pid, failed) = child.map_err(|errno| match errno {
-            Errno::EAGAIN => Error::new(ErrorKind::NoRoom, "a process for the command", "there are as many as may be")
-                .hint(Hint::Processes),
-            errno => Error::errno("a process for the command", errno),
-        })?;
-        if let Some(errno) = failed {
-            while sys::process::wait(pid, 0) == Err(Errno::EINTR) {}
-            return Err(not_run(self.words, errno));
-        }
-        wait(pid, signals)
-    }
-
-    /// Bytes of stack for the child: more than execvp(3) needs for names. That much is
-    /// a mapping of its own, of which untouched pages cost nothing.
-    const STACK: usize = 256 * 1024;
-
-    /// What the child does; returns only if that failed. The child shares our memory:
-    /// nothing here may change what we use afterwards.
-    fn in_child(&self, parent: Pid, signals: &Forwarded, words: &[CString], environment: Option<&[CString]>) -> Errno {
-        if self.dies_with_us {
-            if let Err(errno) = set_pdeathsig(Signal::SIGKILL) {
-                return errno;
-            }
-            // The parent may have died before it was watched.
-            if getppid() != parent {
-                return Errno::ECHILD;
-            }
-        }
-        // A duplicate, which exec does not close. Its number is high, as those of
-        // shells are, and out of the way of a script's own.
-        if let Some(fd) = self.inherits {
-            // RLIMIT_NOFILE may be lower than that.
-            let number = |least| fcntl(fd, FcntlArg::F_DUPFD(least));
-            if let Err(errno) = number(10).or_else(|_| number(3)) {
-                return errno;
-            }
-        }
-        start::restore();
-        signals.restore_mask();
-        execute(words, environment)
+        let stack = Ready::STACK + 2 * size_of::<usize>() * words.len();
+        let stack = sys::alloc::zeroed(stack).map_err(|errno| Error::errno("the command", errno))?;
+        Ok(Ready { child: self, words, environment, stack })
     }
 
     /// The environment of the command, if it differs from ours.
@@ -164,29 +109,90 @@ impl Child<'_> {
     }
 }
 
+/// A command that needs no more memory to be run.
+#[derive(Debug)]
+pub struct Ready<'a> {
+    child: Child<'a>,
+    words: Words,
+    environment: Option<Words>,
+    stack: Vec<u8>,
+}
+
+impl Ready<'_> {
+    /// Bytes of stack for the child: more than execvp(3) needs for names. That much is
+    /// a mapping of its own, of which untouched pages cost nothing.
+    const STACK: usize = 256 * 1024;
+
+    /// Run the command to its end: clone(2), execvp(3), waitpid(2). Signals that come
+    /// meanwhile are passed on to it; the last of them is returned too.
+    ///
+    /// # Errors
+    /// [`ErrorKind::CommandMissing`] and [`ErrorKind::CommandRefused`];
+    /// [`ErrorKind::NoRoom`] without a process or a descriptor for it.
+    pub fn run(mut self, signals: &Forwarded) -> Result<(End, Option<i32>)> {
+        let us = getpid();
+        let mut stack = std::mem::take(&mut self.stack);
+        let (child, failed) = sys::process::vfork(&mut stack, || self.in_child(us, signals)).map_err(no_process)?;
+        drop(stack);
+        if let Some(errno) = failed {
+            let _ = sys::process::wait(&child);
+            return Err(not_run(self.child.words, errno));
+        }
+        wait(&child, signals)
+    }
+
+    /// What the child does; returns only if that failed. The child shares our memory:
+    /// nothing here may allocate, or change what we use afterwards.
+    fn in_child(&self, parent: Pid, signals: &Forwarded) -> Errno {
+        if self.child.dies_with_us {
+            if let Err(errno) = set_pdeathsig(Signal::SIGKILL) {
+                return errno;
+            }
+            // The parent may have died before it was watched.
+            if getppid() != parent {
+                return Errno::ECHILD;
+            }
+        }
+        // A duplicate, which exec does not close. Its number is high, as those of
+        // shells are, and out of the way of a script's own.
+        if let Some(fd) = self.child.inherits {
+            // RLIMIT_NOFILE may be lower than that.
+            let number = |least| fcntl(fd, FcntlArg::F_DUPFD(least));
+            if let Err(errno) = number(10).or_else(|_| number(3)) {
+                return errno;
+            }
+        }
+        start::restore();
+        signals.restore_mask();
+        execute(&self.words, self.environment.as_ref())
+    }
+}
+
+fn no_process(errno: Errno) -> Error {
+    let what = "a process for the command";
+    match errno {
+        Errno::EAGAIN => Error::new(ErrorKind::NoRoom, what, "there are as many as may be").hint(Hint::Processes),
+        errno => Error::errno(what, errno),
+    }
+}
+
 /// Wait for the child's end, and pass signals on.
-fn wait(pid: Pid, signals: &Forwarded) -> Result<(End, Option<i32>)> {
+fn wait(child: &sys::process::Child, signals: &Forwarded) -> Result<(End, Option<i32>)> {
     let failed = |errno| Error::errno("the command", errno);
     let mut came = None;
-    loop {
-        let info = signals.next().map_err(failed)?;
+    while signals.came_before(&child.fd) {
+        let Some(info) = signals.next().map_err(failed)? else { continue };
         let signal = info.ssi_signo.cast_signed();
-        if signal != libc::SIGCHLD {
-            came = Some(signal);
-            // A terminal gives its signals to the whole group, the command too.
-            let by_terminal = info.ssi_code > 0 && matches!(signal, libc::SIGINT | libc::SIGQUIT);
-            if !by_terminal && let Ok(signal) = Signal::try_from(signal) {
-                // Our child was not waited for yet: nobody else has its number.
-                let _ = kill(pid, signal);
-            }
-            continue;
+        came = Some(signal);
+        // A terminal gives its signals to the whole group, the command too.
+        let by_terminal = info.ssi_code > 0 && matches!(signal, libc::SIGINT | libc::SIGQUIT);
+        if !by_terminal && let Ok(signal) = Signal::try_from(signal) {
+            // Our child was not waited for yet: nobody else has its number.
+            let _ = kill(child.pid, signal);
         }
-        match sys::process::wait(pid, libc::WNOHANG) {
-            Ok(Some(status)) if libc::WIFSIGNALED(status) => return Ok((End::Killed(libc::WTERMSIG(status)), came)),
-            Ok(Some(status)) => return Ok((End::Exited(libc::WEXITSTATUS(status) as u8), came)),
-            // It was stopped or continued, or another child has ended.
-            Ok(None) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(failed(errno)),
-        }
+    }
+    match sys::process::wait(child).map_err(failed)? {
+        status if libc::WIFSIGNALED(status) => Ok((End::Killed(libc::WTERMSIG(status)), came)),
+        status => Ok((End::Exited(libc::WEXITSTATUS(status) as u8), came)),
     }
 }

@@ -19,9 +19,9 @@
 //! An action becomes again what it was before the call: a handler that is set meanwhile
 //! is lost.
 //!
-//! Two things need a process with one thread: commands, as another thread may take
-//! the SIGCHLD that reports the end, and the fork of `operate_with_undo`, whose child
-//! goes on with Rust code.
+//! The fork of `operate_with_undo` needs a process with one thread, as its child goes on
+//! with Rust code. A command needs that no other thread waits for any child, as
+//! waitpid(2) with -1 does: then its status is another's.
 
 pub mod command;
 pub mod life;

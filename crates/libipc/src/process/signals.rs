@@ -14,7 +14,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 
 use crate::base::error::{Error, Result};
 use crate::base::wait;
-use crate::sys::interrupt::Interrupts;
+use crate::sys::interrupt::{Interrupts, are_set};
 use crate::sys::signal::{Default as DefaultAction, SIGCHLD, is_default, is_ignored, raise};
 
 /// Signals of this thread that are blocked until this is dropped, and a descriptor
@@ -26,14 +26,14 @@ struct Blocked {
 }
 
 impl Blocked {
-    /// Block `wanted`, and those of the `signals` that would have an effect. A signal
-    /// that was ignored or blocked before is not ours to act on.
-    fn new(signals: impl IntoIterator<Item = Signal>, wanted: Option<Signal>, flags: SfdFlags) -> Result<Self> {
+    /// Block those of the `signals` that would have an effect. A signal that was ignored
+    /// or blocked before is not ours to act on.
+    fn new(signals: impl IntoIterator<Item = Signal>) -> Result<Self> {
         let now = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty());
         let acts = |signal: &Signal| !now.contains(*signal) && !is_ignored(*signal as i32);
-        let set: SigSet = signals.into_iter().filter(acts).chain(wanted).collect();
+        let set: SigSet = signals.into_iter().filter(acts).collect();
         let failed = |errno| Error::errno("a descriptor for signals", errno);
-        let arrived = SignalFd::with_flags(&set, flags | SfdFlags::SFD_CLOEXEC).map_err(failed)?;
+        let arrived = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).map_err(failed)?;
         let before = set.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(failed)?;
         Ok(Blocked { before, arrived })
     }
@@ -90,16 +90,20 @@ impl Deferred {
     #[doc(alias = "signalfd")]
     pub fn new() -> Result<Self> {
         let ending = Signal::iterator().filter(|signal| !NOT_ENDING.contains(signal));
-        Blocked::new(ending, None, SfdFlags::SFD_NONBLOCK).map(Deferred)
+        Blocked::new(ending).map(Deferred)
     }
 
     /// Wait until `fd` can be read or written, or a signal is pending.
     pub(crate) fn ready(&self, fd: BorrowedFd<'_>, events: PollFlags) -> Ready {
-        let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN), PollFd::new(fd, events)];
-        while let Err(Errno::EINTR) = poll(&mut fds, PollTimeout::NONE) {}
-        let [signal, descriptor] = fds.map(|fd| fd.any() == Some(true));
-        Ready { signal, descriptor }
+        ready(self.as_fd(), fd, events)
     }
+}
+
+fn ready(arrived: BorrowedFd<'_>, fd: BorrowedFd<'_>, events: PollFlags) -> Ready {
+    let mut fds = [PollFd::new(arrived, PollFlags::POLLIN), PollFd::new(fd, events)];
+    while let Err(Errno::EINTR) = poll(&mut fds, PollTimeout::NONE) {}
+    let [signal, descriptor] = fds.map(|fd| fd.any() == Some(true));
+    Ready { signal, descriptor }
 }
 
 /// Readable while a signal is pending.
@@ -109,26 +113,31 @@ impl AsFd for Deferred {
     }
 }
 
-/// While this lives, signals that would end the process end a blocking receive of
-/// a System V message instead, with [`crate::ErrorKind::Failure`]; what was received
-/// already stays the caller's. Dropping it lets the first of them take its course.
+/// While this lives, signals that would end the process end a wait of this library
+/// instead, with [`crate::ErrorKind::Failure`]: what was received already stays the
+/// caller's, and what was made can be discarded. Dropping it lets the first of them take
+/// its course.
 ///
 /// Here handlers are right: the call has to return. Signals that the process
 /// ignores, handles or has blocked are left as they are.
 #[derive(Debug)]
-pub struct Interrupting(#[allow(dead_code)] Interrupts); // held for its Drop
+pub struct Interrupting(#[allow(dead_code)] Option<Interrupts>); // held for its Drop
 
 impl Interrupting {
-    /// Set the handlers for a wait for `object`; dropping this takes them back.
+    /// Set the handlers for a wait for `object`; dropping this takes them back. Within
+    /// the life of another one it does nothing.
     ///
     /// # Errors
     /// [`crate::ErrorKind::NoRoom`] without a timer.
     pub fn new(object: impl std::fmt::Display) -> Result<Self> {
+        if are_set() {
+            return Ok(Interrupting(None));
+        }
         let timer = wait::timer(&object.to_string())?;
         let now = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty());
         let ending = Signal::iterator().filter(|signal| !NOT_ENDING.contains(signal) && !now.contains(*signal));
         let signals = ending.map(|signal| signal as i32).filter(|&signal| is_default(signal));
-        Ok(Interrupting(Interrupts::new(signals, timer)))
+        Ok(Interrupting(Some(Interrupts::new(signals, timer))))
     }
 }
 
@@ -143,14 +152,12 @@ pub(crate) fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Signals that would end the process, held back to be passed on to a command, and
-/// SIGCHLD, which reports the command's end.
+/// Signals that would end the process, held back to be passed on to a command.
 ///
 /// - A signal that was ignored or blocked before is left as it is, for this process
 ///   and for the command.
 /// - SIGCHLD has its default action meanwhile, as an ignored one would hide the end of
 ///   a child. Its action comes back when this is dropped.
-/// - The process must have one thread: another may take the SIGCHLD.
 #[derive(Debug)]
 pub struct Forwarded {
     signals: Blocked,
@@ -175,7 +182,7 @@ impl Forwarded {
     /// [`NoRoom`](crate::ErrorKind::NoRoom) if there is no descriptor for signalfd(2).
     pub fn new() -> Result<Self> {
         let children = DefaultAction::set(SIGCHLD);
-        let signals = Blocked::new(FORWARDED, Some(Signal::SIGCHLD), SfdFlags::empty())?;
+        let signals = Blocked::new(FORWARDED)?;
         Ok(Forwarded { signals, _children: children })
     }
 
@@ -184,14 +191,17 @@ impl Forwarded {
         let _ = self.signals.before.thread_set_mask();
     }
 
-    /// Sleep until a signal comes.
-    pub(crate) fn next(&self) -> nix::Result<siginfo> {
-        loop {
-            match self.signals.arrived.read_signal() {
-                Ok(Some(info)) => return Ok(info),
-                Ok(None) | Err(Errno::EINTR | Errno::EAGAIN) => {}
-                Err(errno) => return Err(errno),
-            }
+    /// Sleep until a signal comes or the descriptor is readable: whether a signal has
+    /// come.
+    pub(crate) fn came_before(&self, fd: impl AsFd) -> bool {
+        ready(self.signals.arrived.as_fd(), fd.as_fd(), PollFlags::POLLIN).signal
+    }
+
+    /// The next signal, if one has come.
+    pub(crate) fn next(&self) -> nix::Result<Option<siginfo>> {
+        match self.signals.arrived.read_signal() {
+            Err(Errno::EINTR) => Ok(None),
+            other => other,
         }
     }
 

@@ -4,10 +4,17 @@
 //! closed stdout is lost, which is an error. A command that it runs gets descriptors
 //! and dispositions as they were.
 
+use nix::sys::resource::{Resource, getrlimit};
+
+use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::sys;
 use crate::sys::signal::{SIGXFSZ, set_disposition};
 
+pub use crate::sys::alloc::Allocator;
 pub use crate::sys::start::arguments;
+
+/// Bytes of stack that the tools need, with room to spare.
+const STACK: u64 = 256 * 1024;
 
 /// The standard descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +40,38 @@ pub fn was_open(which: Standard) -> bool {
 pub fn prepare() {
     sys::start::look();
     set_disposition(SIGXFSZ, true);
+}
+
+/// The program of this name says that it is out of memory, and which limit to raise, and
+/// ends with this status, when no memory is left for what must have some. For
+/// [`program!`](crate::program), which sets the [`Allocator`] too.
+pub fn set_last_words(name: &'static str, status: u8) {
+    sys::alloc::set_last_status(status);
+    sys::alloc::set_last_words(name);
+}
+
+/// Change the status of this end: a program that runs a command has another one.
+pub fn set_last_status(status: u8) {
+    sys::alloc::set_last_status(status);
+}
+
+/// The status that was set last.
+pub fn last_status() -> u8 {
+    sys::alloc::last_status()
+}
+
+/// Check that the stack may grow as far as the tools need it: a program that has used up
+/// its stack is killed.
+///
+/// # Errors
+/// [`ErrorKind::NoRoom`].
+pub fn check_stack() -> Result<()> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_STACK).unwrap_or((u64::MAX, 0));
+    if soft >= STACK {
+        return Ok(());
+    }
+    let problem = format!("RLIMIT_STACK, {} KiB, is too little to run in", soft / 1024);
+    Err(Error::new(ErrorKind::NoRoom, "the stack", problem).hint(Hint::Ulimit('s')))
 }
 
 /// Restore the dispositions and standard descriptors that the process was started

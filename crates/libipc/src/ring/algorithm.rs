@@ -188,21 +188,25 @@ impl<M: Memory> Ring<M> {
     /// Take a slot, whose lock is held, at the position `at`, or at the oldest one.
     /// Returns the position, which is later if the writer was faster.
     pub(super) fn join(&self, slot: usize, who: Owner, at: Option<u64>, overwrite: bool) -> u64 {
+        /// A writer overtakes a new reader a few times at most. Others may write the
+        /// words for ever; who cannot join finds the positions impossible later.
+        const TRIES: usize = 1000;
         let mut wanted = at.unwrap_or_else(|| self.oldest());
         self.memory.store(position(slot), wanted, Relaxed);
         // Release pairs with the Acquire of `owner`: the position and the name.
         self.memory.store(owner(slot), who.encode(), Release);
-        loop {
+        for _ in 0..TRIES {
             // Pairs with the fence of `announce`.
             self.memory.fence();
             let oldest = self.oldest();
             // A writer that overwrites does not wait, and neither do we.
             if overwrite || !before(wanted, oldest) {
-                return wanted;
+                break;
             }
             wanted = oldest;
             self.memory.store(position(slot), wanted, Release);
         }
+        wanted
     }
 
     /// What there is for a reader at `position` of this generation.

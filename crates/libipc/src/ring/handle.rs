@@ -14,7 +14,7 @@ use crate::base::wait::{Timeout, Wait};
 use crate::fs::byte_lock::{self, LockMode, Range};
 use crate::fs::entry::{Access, Entry, Object};
 use crate::shared::memory::{Mapped, Memory};
-use crate::sys::memory;
+use crate::sys::memory::{self, Region};
 
 /// The longest sleep. After it everything is checked again.
 pub(super) const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -24,6 +24,7 @@ pub(super) struct Handle {
     entry: Entry,
     object: Object,
     constant: Constant,
+    new: bool,
     pub(super) ring: Ring<Mapped>,
 }
 
@@ -57,9 +58,30 @@ impl Handle {
         let map = if access == Access::Write { memory::map } else { memory::map_read_only };
         // Checked to be within isize.
         let region = map(object.file(), HEADER + constant.capacity as usize).map_err(failed)?;
-        let memory = Mapped(region.guarded().map_err(failed)?);
-        let ring = Ring { memory, capacity: constant.capacity, slots: COUNT };
-        Ok(Handle { entry, object, constant, ring })
+        let region = region.guarded().map_err(failed)?;
+        Ok(Self::mapped(entry, object, region, constant, false))
+    }
+
+    /// A ring that was made just now, and its memory.
+    pub(super) fn of_new(entry: Entry, object: Object, region: Region, capacity: u64) -> Self {
+        Self::mapped(entry, object, region, Constant { capacity, first: 0 }, true)
+    }
+
+    fn mapped(entry: Entry, object: Object, region: Region, constant: Constant, new: bool) -> Self {
+        let ring = Ring { memory: Mapped(region), capacity: constant.capacity, slots: COUNT };
+        Handle { entry, object, constant, new, ring }
+    }
+
+    /// Whether it was made by the call that opened it.
+    pub(super) fn is_new(&self) -> bool {
+        self.new
+    }
+
+    /// Remove it, if the call that opened it has made it, and nothing was written.
+    pub(super) fn discard(&self) {
+        if self.new && self.total() == 0 {
+            self.entry.discard(&self.object);
+        }
     }
 
     pub(super) fn label(&self) -> &str {

@@ -5,10 +5,11 @@ use std::ffi::OsString;
 use crate::base::mode::Mode;
 
 /// What becomes of the stream that is in the ring already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnUnfinished {
     /// Begin a new stream after one that has an end; one without an end is
     /// [`PeerDied`](crate::ErrorKind::PeerDied).
+    #[default]
     Refuse,
     /// Go on where the last writer stopped, ended or not.
     Resume,
@@ -35,10 +36,25 @@ pub struct WriteOptions {
     pub overwrite: bool,
 }
 
+/// A private ring of a mebibyte, whose one writer waits for its readers.
+impl Default for WriteOptions {
+    fn default() -> Self {
+        WriteOptions {
+            capacity: 1 << 20,
+            mode: Mode::PRIVATE,
+            foreign: false,
+            on_unfinished: OnUnfinished::Refuse,
+            many: false,
+            overwrite: false,
+        }
+    }
+}
+
 /// Where a new reader begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StartAt {
     /// With the oldest byte that is still there.
+    #[default]
     Oldest,
     /// With what is written from now on.
     Newest,
@@ -46,8 +62,9 @@ pub enum StartAt {
     Position(u64),
 }
 
-/// How [`Reader::open`](super::Reader::open) opens a ring.
-#[derive(Clone, Debug)]
+/// How [`Reader::open`](super::Reader::open) opens a ring. By default it reads bytes of
+/// one stream, and the ring must exist.
+#[derive(Clone, Debug, Default)]
 pub struct ReadOptions {
     /// Wait for the ring to exist.
     pub wait: bool,

@@ -5,20 +5,23 @@
 //! death, even by SIGKILL, would lose.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::PollTimeout;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::{chdir, close, getpid, pipe2, setsid};
+use nix::unistd::{chdir, close, getpid, pipe2, read, setsid};
 
 use super::ops::{Op, TOO_LITTLE};
 use super::posix::Semaphore;
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::wait::Wait;
-use crate::fs::copy::{read_some, write_all};
+use crate::fs::copy::write_all;
+use crate::fs::entry::names;
 use crate::sys;
+use crate::sys::interrupt;
 
 /// What ps(1) calls it.
 const NAME: &std::ffi::CStr = c"semop-guard";
@@ -42,7 +45,15 @@ pub(super) fn hold(semaphore: &Semaphore, op: Op, wait: &mut Wait) -> Result<()>
     // Close our end: then a guardian that ends without a report is noticed.
     drop(report);
     let mut kind = [0];
-    match read_some(&answer, &mut kind) {
+    let answered = loop {
+        match read(&answer, &mut kind) {
+            // The guardian ends when we do.
+            Err(Errno::EINTR) if interrupt::came() => return Err(wait.over(semaphore.label(), TOO_LITTLE)),
+            Err(Errno::EINTR) => {}
+            other => break other,
+        }
+    };
+    match answered {
         Ok(1) if kind == [0] => Ok(()),
         Ok(1) => Err(match KINDS.get(usize::from(kind[0]) - 1) {
             Some(ErrorKind::Busy | ErrorKind::TimedOut) => wait.over(semaphore.label(), TOO_LITTLE),
@@ -56,8 +67,8 @@ fn no_guardian(semaphore: &Semaphore, errno: Errno) -> Error {
     let what = format!("no process can be made that would give it back: {}", errno.desc());
     match errno {
         Errno::EAGAIN => Error::new(ErrorKind::NoRoom, semaphore.label(), what).hint(Hint::Ulimit('u')),
-        Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE => Error::new(ErrorKind::NoRoom, semaphore.label(), what),
-        _ => Error::new(ErrorKind::Failure, semaphore.label(), what),
+        // With the limit's name.
+        errno => Error { problem: what, ..Error::errno(semaphore.label(), errno) },
     }
 }
 
@@ -93,8 +104,8 @@ fn guard(semaphore: &Semaphore, op: Op, wait: &mut Wait, holder: &OwnedFd, repor
 
 /// Close every other descriptor: a pipe that we kept would not come to its end.
 fn close_all_but(keep: &[RawFd]) {
-    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
-    let mut open: Vec<RawFd> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let open = names(Path::new("/proc/self/fd")).into_iter().flatten();
+    let mut open: Vec<RawFd> = open.filter_map(|name| name.to_str()?.parse().ok()).collect();
     if open.is_empty() {
         open = (0..1024).collect(); // no /proc
     }

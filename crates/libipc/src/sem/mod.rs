@@ -12,6 +12,7 @@
 //! Examples: [POSIX](crate#posix-semaphores) and [System V](crate#system-v-semaphore-sets).
 
 use crate::base::address::{Address, Api, Kind};
+use crate::base::discard::Discard;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::wait::{Timeout, Wait};
 
@@ -48,6 +49,9 @@ impl Semaphores {
     #[doc(alias = "semget")]
     pub fn open(address: &Address, options: &OpenOptions, wait: &mut Wait) -> Result<Self> {
         let create = options.create.as_ref();
+        if create.is_some_and(|create| create.values.is_empty()) {
+            return Err(Error::new(ErrorKind::Usage, address, "a new set has at least one value"));
+        }
         check_values(address, create.map_or(&[], |create| &create.values))?;
         match address.api(Kind::Sem)? {
             Api::Posix(name) => posix::Semaphore::open(name, create).map(Box::new).map(Inner::Posix),
@@ -90,30 +94,25 @@ impl Semaphores {
         }
     }
 
-    /// Remove a System V set that was made just now, and of which nobody was told.
-    pub fn discard(&self) {
-        match &self.0 {
-            Inner::Posix(_) => {}
-            Inner::SysV(set) => set.discard(),
-        }
-    }
-
     /// Perform all of the operations at once, or none: semop(2), sem_wait(3),
-    /// sem_post(3). They must have been made for the address of these semaphores.
+    /// sem_post(3).
     ///
     /// # Errors
     /// [`ErrorKind::Busy`] or [`ErrorKind::TimedOut`] if they cannot be performed
     /// in time; [`ErrorKind::Gone`] if the semaphores are removed meanwhile;
     /// [`ErrorKind::NoRoom`] if a value would become too large, or there are more
     /// operations than SEMOPM; [`ErrorKind::Failure`] for an element that the set does
-    /// not have.
+    /// not have; [`ErrorKind::Usage`] for operations that were made for the other
+    /// interface.
     #[doc(alias = "semop")]
     #[doc(alias = "sem_wait")]
     #[doc(alias = "sem_post")]
     pub fn operate(&self, ops: &Ops, wait: &mut Wait) -> Result<()> {
         match &self.0 {
-            Inner::Posix(semaphore) => ops.get().iter().try_for_each(|op| semaphore.operate(*op, wait)),
-            Inner::SysV(set) => set.operate(ops.get(), false, wait),
+            Inner::Posix(semaphore) => {
+                ops.of(true, semaphore.label())?.iter().try_for_each(|op| semaphore.operate(*op, wait))
+            }
+            Inner::SysV(set) => set.operate(ops.of(false, set.address())?, false, wait),
         }
     }
 
@@ -129,8 +128,10 @@ impl Semaphores {
     #[doc(alias = "SEM_UNDO")]
     pub fn operate_with_undo(&self, ops: &Ops, wait: &mut Wait) -> Result<()> {
         match &self.0 {
-            Inner::Posix(semaphore) => ops.get().iter().try_for_each(|op| guardian::hold(semaphore, *op, wait)),
-            Inner::SysV(set) => set.operate(ops.get(), true, wait),
+            Inner::Posix(semaphore) => {
+                ops.of(true, semaphore.label())?.iter().try_for_each(|op| guardian::hold(semaphore, *op, wait))
+            }
+            Inner::SysV(set) => set.operate(ops.of(false, set.address())?, true, wait),
         }
     }
 
@@ -173,6 +174,24 @@ impl Semaphores {
                 let problem = format!("a POSIX semaphore is one value, and {} were given", values.len());
                 Err(Error::new(ErrorKind::Usage, semaphore.label(), problem))
             }
+        }
+    }
+}
+
+/// Semaphores go if their values are those that they were made with; a POSIX semaphore
+/// if nobody else has it open.
+impl Discard for Semaphores {
+    fn is_new(&self) -> bool {
+        match &self.0 {
+            Inner::Posix(semaphore) => semaphore.is_new(),
+            Inner::SysV(set) => set.is_new(),
+        }
+    }
+
+    fn discard(&self) {
+        match &self.0 {
+            Inner::Posix(semaphore) => semaphore.discard(),
+            Inner::SysV(set) => set.discard(),
         }
     }
 }

@@ -57,7 +57,10 @@ pub struct State {
 
 /// Operations that the semaphores at an address can perform.
 #[derive(Clone, Debug)]
-pub struct Ops(Vec<Op>);
+pub struct Ops {
+    ops: Vec<Op>,
+    posix: bool,
+}
 
 impl Ops {
     /// Check operations on the semaphores at this address. `create` tells the size of
@@ -72,7 +75,7 @@ impl Ops {
         match address.api(Kind::Sem)? {
             Api::Posix(_) => {
                 let cannot = match ops[..] {
-                    [] | [Op { element: 0, change: -1 | 1 }] => return Ok(Ops(ops)),
+                    [] | [Op { element: 0, change: -1 | 1 }] => return Ok(Ops { ops, posix: true }),
                     [_, _, ..] => "takes one OP at a time",
                     [Op { change: 0, .. }] => "cannot be waited for to be zero",
                     [Op { element: 1.., .. }] => "has one element, number 0",
@@ -86,7 +89,7 @@ impl Ops {
                     Some(op) => {
                         usage(format!("there is no element {} in a set of {count}", op.element), Hint::FromZero)
                     }
-                    None => Ok(Ops(ops)),
+                    None => Ok(Ops { ops, posix: false }),
                 }
             }
         }
@@ -94,7 +97,16 @@ impl Ops {
 
     /// The operations.
     pub fn get(&self) -> &[Op] {
-        &self.0
+        &self.ops
+    }
+
+    /// The operations, for semaphores of this interface.
+    pub(super) fn of(&self, posix: bool, label: impl ToString) -> Result<&[Op]> {
+        if self.posix == posix {
+            return Ok(&self.ops);
+        }
+        let problem = "the operations were made for semaphores of the other interface";
+        Err(Error::new(ErrorKind::Usage, label, problem))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::mode::Mode;
 use crate::base::wait::{Backoff, Deadline, Wait};
 use crate::fs::copy::write_all;
-use crate::fs::draft::{Draft, Replace};
+use crate::fs::draft::Draft;
 use crate::fs::entry::{Access, Entry, Object, RACES};
 use crate::fs::kind;
 use crate::sys;
@@ -63,7 +63,8 @@ pub(super) struct Semaphore {
     pub(super) object: Object,
     /// None if it is only inspected: a mapping would count as a holder.
     region: Option<Region>,
-    new: bool,
+    /// The value that it was made with, if this call of [`Semaphore::open`] has made it.
+    made: Option<u32>,
 }
 
 impl Semaphore {
@@ -80,15 +81,11 @@ impl Semaphore {
             }
             match make(&entry, create) {
                 Err(error) if error.kind == ErrorKind::Exists && !create.exclusive => {}
-                Err(error) => return Err(error),
-                Ok(()) => match settled(&entry, Access::Write) {
-                    // Not even its owner may write it: it was made in vain.
-                    Err(error) if error.kind == ErrorKind::Denied => {
-                        let _ = kind::remove(&entry, Kind::Sem);
-                        return Err(error);
-                    }
-                    other => return Ok(Semaphore { new: true, ..Self::map(other?, entry, Access::Write)? }),
-                },
+                other => {
+                    let (object, region) = other?;
+                    let made = create.values.first().copied();
+                    return Ok(Semaphore { entry, object, region: Some(region), made });
+                }
             }
         }
         Err(Error::new(ErrorKind::Gone, entry.label(), "is removed faster than it can be opened"))
@@ -122,11 +119,11 @@ impl Semaphore {
             }
             Access::Read | Access::Look | Access::Inspect => None,
         };
-        Ok(Semaphore { entry, object, region, new: false })
+        Ok(Semaphore { entry, object, region, made: None })
     }
 
     pub(super) fn existing_mode(&self) -> Option<u32> {
-        (!self.new).then_some(self.object.stat.st_mode & 0o777)
+        (!self.is_new()).then_some(self.object.stat.st_mode & 0o777)
     }
 
     /// Value and waiters; None if it is only inspected.
@@ -242,6 +239,17 @@ impl Semaphore {
         }
     }
 
+    pub(super) fn is_new(&self) -> bool {
+        self.made.is_some()
+    }
+
+    /// Remove it, if this call of [`Semaphore::open`] has made it, and it was not changed.
+    pub(super) fn discard(&self) {
+        if self.made.is_some() && peek(self.object.file()).map(|(value, _)| value) == self.made {
+            self.entry.discard(&self.object);
+        }
+    }
+
     pub(super) fn state(&self) -> Result<State> {
         let Some((value, waiting)) = peek(self.object.file()) else { return Err(self.error(ErrorKind::Unexpected)) };
         Ok(State { value, waiting, waiting_for_zero: None, last_pid: None })
@@ -281,15 +289,20 @@ fn settled(entry: &Entry, access: Access) -> Result<Object> {
     }
 }
 
-/// Publish a whole semaphore under a free name.
-fn make(entry: &Entry, create: &Create) -> Result<()> {
+/// Publish a whole semaphore under a free name, mapped: what cannot be mapped must not
+/// get a name.
+fn make(entry: &Entry, create: &Create) -> Result<(Object, Region)> {
     let draft = Draft::new(entry, create.mode.unwrap_or(Mode::PRIVATE))?;
     let image = image(create.values.first().copied().unwrap_or(0));
-    if let Err(unwritten) = write_all(draft.file(), &image, draft.signals()) {
-        draft.abandon();
-        return Err(entry.errno(unwritten.errno));
+    let written = write_all(draft.file(), &image, draft.signals()).map_err(|unwritten| unwritten.errno);
+    let mapped = written.and_then(|()| sys::memory::map(draft.file(), SIZE)).and_then(Region::guarded);
+    match mapped {
+        Ok(region) => draft.publish_shared(0o600).map(|object| (object, region)),
+        Err(errno) => {
+            draft.abandon();
+            Err(entry.errno(errno))
+        }
     }
-    draft.publish(Replace::Never, |_| Ok(()))
 }
 
 /// The content of a new semaphore.

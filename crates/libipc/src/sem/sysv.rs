@@ -49,7 +49,8 @@ pub(super) struct Set {
     address: SysV,
     /// Whether the set was seen to exist. An identifier is not looked up at first.
     seen: bool,
-    new: bool,
+    /// The values that it was made with, if this call of [`Set::open`] has made it.
+    made: Option<Vec<u32>>,
 }
 
 impl Set {
@@ -62,14 +63,14 @@ impl Set {
         let seen = !matches!(address, SysV::Id(_));
         let Some(create) = create else {
             let id = address.resolve(|key| sys::sem::get(key, 0, 0))?;
-            return Ok(Set { id, address: address.clone(), seen, new: false });
+            return Ok(Set { id, address: address.clone(), seen, made: None });
         };
         let count = create.values.len() as i32;
         let get = |key, flags: c_int| sys::sem::get(key, if flags == 0 { 0 } else { count }, flags);
         loop {
             let (id, new) =
                 address.find_or_create(create.exclusive, create.mode, get, |errno| not_made(address, count, errno))?;
-            let set = Set { id, address: address.clone(), seen, new };
+            let set = Set { id, address: address.clone(), seen, made: new.then(|| create.values.clone()) };
             if new {
                 return set.initialise(&create.values).map(|()| set);
             }
@@ -81,7 +82,7 @@ impl Set {
     }
 
     pub(super) fn existing_mode(&self) -> Option<u32> {
-        let stat = (!self.new).then(|| self.stat().ok()).flatten()?;
+        let stat = (!self.is_new()).then(|| self.stat().ok()).flatten()?;
         Some(u32::from(stat.sem_perm.mode) & 0o777)
     }
 
@@ -90,8 +91,27 @@ impl Set {
         self.id
     }
 
-    /// Undo a creation that nobody will hear of.
+    pub(super) fn address(&self) -> &SysV {
+        &self.address
+    }
+
+    pub(super) fn is_new(&self) -> bool {
+        self.made.is_some()
+    }
+
+    /// Remove it, if this call of [`Set::open`] has made it, it was not changed, and nobody
+    /// waits for it.
     pub(super) fn discard(&self) {
+        let (Some(made), Ok(now)) = (&self.made, self.states()) else { return };
+        let unused = |(made, now): (&u32, &State)| {
+            *made == now.value && now.waiting == 0 && now.waiting_for_zero.unwrap_or(0) == 0
+        };
+        if made.len() == now.len() && made.iter().zip(&now).all(unused) {
+            self.remove();
+        }
+    }
+
+    fn remove(&self) {
         let _ = sys::sem::remove(self.id);
     }
 
@@ -107,7 +127,7 @@ impl Set {
             other => other,
         };
         done.map_err(|errno| {
-            self.discard();
+            self.remove();
             match errno {
                 Errno::EACCES => Error::new(ErrorKind::Denied, &self.address, "its own maker may not initialise it")
                     .hint(Hint::advice("choose a mode and a umask that leave the owner 0600")),
@@ -193,8 +213,8 @@ impl Set {
             match sys::sem::operate(self.id, &mut calls, timeout) {
                 Ok(()) => return Ok(()),
                 // Interrupted by a stop and continue.
-                Err(Errno::EINTR) => seen = true,
-                Err(Errno::EAGAIN) => return Err(wait.over(&self.address.to_string(), blocked_on(ops))),
+                Err(Errno::EINTR) if !sys::interrupt::came() => seen = true,
+                Err(Errno::EAGAIN | Errno::EINTR) => return Err(wait.over(&self.address.to_string(), blocked_on(ops))),
                 Err(errno) => return Err(self.refused(ops, undo, errno, seen)),
             }
         }

@@ -52,7 +52,7 @@ pub(super) fn put(entry: &Entry, input: &Input<'_>, options: &PutOptions, contro
     }
     let replace =
         if options.exclusive { Replace::Never } else { Replace::Checked { keep_mode: options.mode.is_none() } };
-    draft.publish(replace, check)
+    draft.publish(replace, check).map(drop)
 }
 
 /// Whether an existing object may be written or replaced.

@@ -31,11 +31,7 @@ pub fn find(key: Key) -> Option<i32> {
 
 /// Remove a segment: shmctl(2), IPC_RMID. It lives on until the last process
 /// has detached it.
-///
-/// # Errors
-/// [`ErrorKind::Missing`], [`ErrorKind::Denied`].
-#[doc(alias = "shmctl")]
-pub fn remove(address: &SysV) -> Result<()> {
+pub(super) fn remove(address: &SysV) -> Result<()> {
     let id = address.resolve(|key| sys::shm::get(key, 0, 0))?;
     sys::shm::remove(id).map_err(|errno| Error::stale(address, errno))
 }

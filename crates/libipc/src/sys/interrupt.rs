@@ -1,5 +1,5 @@
-//! Signals that interrupt a system call instead of ending the process: for
-//! msgrcv(2), which takes a message and can be waited for by no descriptor.
+//! Signals that interrupt a system call instead of ending the process: for waits after
+//! which something is left to do, and can be waited for by no descriptor.
 
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -42,6 +42,9 @@ pub(crate) fn came() -> bool {
     CAME.load(Ordering::Relaxed) != 0
 }
 
+/// Whether there are [`Interrupts`].
+static ACTIVE: AtomicBool = AtomicBool::new(false);
+
 /// Handlers that are set until this is dropped. Then the first signal that came
 /// takes its course. One at a time, in one thread.
 pub(crate) struct Interrupts {
@@ -49,10 +52,16 @@ pub(crate) struct Interrupts {
     _timer: Timer,
 }
 
+/// Whether there are handlers now, which are not to be set twice.
+pub(crate) fn are_set() -> bool {
+    ACTIVE.load(Ordering::Relaxed)
+}
+
 impl Interrupts {
     /// Of these signals, with a timer of this thread.
     pub(crate) fn new(signals: impl Iterator<Item = c_int>, timer: Timer) -> Self {
         CAME.store(0, Ordering::Relaxed);
+        ACTIVE.store(true, Ordering::Relaxed);
         TIMER.store(timer.raw(), Ordering::Relaxed);
         ARMED.store(true, Ordering::Release);
         // SAFETY: the structure is plain integers and pointers, for which zeroes are
@@ -85,6 +94,7 @@ impl Drop for Interrupts {
             let _ = unsafe { libc::sigaction(*signal, action, ptr::null_mut()) };
         }
         ARMED.store(false, Ordering::Relaxed);
+        ACTIVE.store(false, Ordering::Relaxed);
         let signal = CAME.swap(0, Ordering::Relaxed);
         if signal != 0 {
             raise(signal);

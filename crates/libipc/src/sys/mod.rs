@@ -6,6 +6,7 @@
 compile_error!("libipc knows the kernel structures and the semaphores of 64-bit Linux alone");
 
 pub(crate) mod acl;
+pub(crate) mod alloc;
 pub(crate) mod futex;
 pub(crate) mod guard;
 pub(crate) mod interrupt;

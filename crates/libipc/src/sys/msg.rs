@@ -6,6 +6,8 @@ use std::ptr;
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_long, msqid_ds};
 
+use super::alloc;
+
 /// Constants that the libc crate leaves out; linux/msg.h.
 const MSG_STAT_ANY: c_int = 13;
 pub(crate) const MSG_COPY: c_int = 0o40000;
@@ -55,8 +57,13 @@ const LONG: usize = size_of::<c_long>();
 
 impl Buffer {
     /// A buffer for a text of up to `room` bytes.
-    pub(crate) fn new(room: usize) -> Self {
-        Buffer { longs: vec![0; 1 + room.div_ceil(LONG)], text: 0 }
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub(crate) fn new(room: usize) -> nix::Result<Self> {
+        let mut longs = Vec::new();
+        alloc::grow(&mut longs, 1 + room.div_ceil(LONG))?;
+        Ok(Buffer { longs, text: 0 })
     }
 
     pub(crate) fn room(&self) -> usize {

@@ -1,13 +1,14 @@
 //! Processes: pidfd_open(2), a process by a descriptor, whose number cannot be reused;
-//! fork(2), clone(2) and waitpid(2).
+//! fork(2), clone(2), exec(3) and waitpid(2).
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::ptr;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::libc;
+use nix::libc::{self, c_char, c_int, c_void};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CloneFlags, clone};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, pipe2};
@@ -106,37 +107,94 @@ impl Drop for Shadow {
     }
 }
 
+/// Words for exec(3), in memory that is made before the child is: what a child allocates
+/// in memory that it shares, nobody frees.
+#[derive(Debug)]
+pub(crate) struct Words {
+    /// With a null at the end.
+    pointers: Vec<*const c_char>,
+    _strings: Vec<CString>,
+}
+
+impl Words {
+    pub(crate) fn new(strings: Vec<CString>) -> Self {
+        let pointers = strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect();
+        Words { pointers, _strings: strings }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.pointers.len() - 1
+    }
+}
+
+/// execvp(3), or execvpe(3) with an environment. Returns only if it failed.
+pub(crate) fn execute(words: &Words, environment: Option<&Words>) -> Errno {
+    let argv = words.pointers.as_ptr();
+    let Some(&name) = words.pointers.first().filter(|name| !name.is_null()) else { return Errno::ENOENT };
+    match environment {
+        // SAFETY: both lists end with a null, and their strings live as long as they do.
+        Some(environment) => unsafe { libc::execvpe(name, argv, environment.pointers.as_ptr()) },
+        // SAFETY: as above.
+        None => unsafe { libc::execvp(name, argv) },
+    };
+    Errno::last()
+}
+
+/// A child of this process that has not been waited for.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) pid: Pid,
+    /// Readable once it has ended, whoever gets the SIGCHLD.
+    pub(crate) fd: OwnedFd,
+}
+
+/// What [`vfork`] hands to its child: the work, and a place for what it returns.
+type Errand<F, T> = (Option<F>, Option<T>);
+
+extern "C" fn errand<F: FnOnce() -> T, T>(errand: *mut c_void) -> c_int {
+    // SAFETY: `vfork` passes a pointer to this type, and waits until we are done.
+    let (work, done) = unsafe { &mut *errand.cast::<Errand<F, T>>() };
+    *done = work.take().map(|work| work());
+    // clone ends the child with _exit(2): nothing of ours is cleaned up.
+    127
+}
+
 /// Run `work` in a child that shares our memory: clone(2) as posix_spawn(3) uses it,
 /// several times as fast as fork(2). This thread stands still until the child has
 /// become another program or has ended. `work` returns only if it could not execute
-/// the program; its value is returned then.
-pub(crate) fn vfork<T>(stack: usize, work: impl FnOnce() -> T) -> nix::Result<(Pid, Option<T>)> {
-    let mut failed = None;
-    let mut work = Some(work);
-    let mut stack = vec![0; stack];
-    let child = Box::new(|| {
-        failed = work.take().map(|work| work());
-        // clone ends the child with _exit(2): nothing of ours is cleaned up.
-        127
-    });
-    let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
+/// the program; its value is returned then. It must not allocate.
+pub(crate) fn vfork<F: FnOnce() -> T, T>(stack: &mut [u8], work: F) -> nix::Result<(Child, Option<T>)> {
+    let mut passed: Errand<F, T> = (Some(work), None);
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let top = stack.as_mut_ptr_range().end;
+    // As the ABIs want it.
+    let top = top.wrapping_sub(top.addr() % 16);
+    let mut fd: c_int = -1;
     // Handlers would run in our memory: those that are caught are blocked, and
     // not caught any more when `work` lets them come.
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-    // SAFETY: the child runs on a stack of its own, which lives until clone
-    // returns, and that is when the child is done with our memory. Dispositions
-    // and descriptors are its own copies. There is one thread, so that no other
-    // sees what it changes.
-    let pid = unsafe { clone(child, &mut stack, flags, Some(libc::SIGCHLD)) };
+    // SAFETY: the child runs on a stack of its own, which lives until clone returns,
+    // and that is when the child is done with our memory. Dispositions and descriptors
+    // are its own copies. Other threads go on meanwhile, and `work` touches nothing of
+    // theirs.
+    let pid =
+        Errno::result(unsafe { libc::clone(errand::<F, T>, top.cast(), flags, (&raw mut passed).cast(), &raw mut fd) });
     let _ = before.thread_set_mask();
-    Ok((pid?, failed))
+    let pid = Pid::from_raw(pid?);
+    // SAFETY: the call above has just given this descriptor to us alone.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok((Child { pid, fd }, passed.1))
 }
 
-/// The status of a child that has ended, or None while it runs: waitpid(2). nix has no
-/// value for a death by a real-time signal.
-pub(crate) fn wait(pid: Pid, flags: i32) -> nix::Result<Option<i32>> {
+/// The status of a child, after waiting for its end: waitpid(2). nix has no value for a
+/// death by a real-time signal.
+pub(crate) fn wait(child: &Child) -> nix::Result<i32> {
     let mut status = 0;
-    // SAFETY: `status` is valid to be written.
-    let ended = Errno::result(unsafe { libc::waitpid(pid.as_raw(), &raw mut status, flags) })?;
-    Ok((ended == pid.as_raw()).then_some(status))
+    loop {
+        // SAFETY: `status` is valid to be written.
+        match Errno::result(unsafe { libc::waitpid(child.pid.as_raw(), &raw mut status, 0) }) {
+            Err(Errno::EINTR) => {}
+            other => return other.map(|_| status),
+        }
+    }
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc::{self, SEM_INFO, c_int, c_ushort, sembuf, semid_ds, size_t, timespec};
 
+use super::alloc;
+
 // The libc crate lacks it.
 unsafe extern "C" {
     fn semtimedop(id: c_int, ops: *mut sembuf, count: size_t, timeout: *const timespec) -> c_int;
@@ -69,7 +71,8 @@ const LARGEST: usize = 1 << 16;
 
 /// semctl(2) with GETALL: the first `count` values of the set.
 pub(crate) fn values(id: i32, count: usize) -> nix::Result<Vec<c_ushort>> {
-    let mut values = vec![0; LARGEST];
+    let mut values = Vec::new();
+    alloc::grow(&mut values, LARGEST)?;
     // SAFETY: the kernel writes as many values as the set that the identifier
     // means now has semaphores, for which there is room.
     Errno::result(unsafe { libc::semctl(id, 0, libc::GETALL, values.as_mut_ptr()) })?;
@@ -79,7 +82,8 @@ pub(crate) fn values(id: i32, count: usize) -> nix::Result<Vec<c_ushort>> {
 
 /// semctl(2) with SETALL. A set that has more semaphores gets zeroes for them.
 pub(crate) fn set_values(id: i32, values: &[c_ushort]) -> nix::Result<()> {
-    let mut all = vec![0; LARGEST];
+    let mut all = Vec::new();
+    alloc::grow(&mut all, LARGEST)?;
     let count = values.len().min(LARGEST);
     all[..count].copy_from_slice(&values[..count]);
     // SAFETY: the kernel reads as many values as the set that the identifier

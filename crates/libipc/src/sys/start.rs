@@ -9,18 +9,24 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use nix::libc::{self, c_char, c_int};
 
-/// Defines the `main` of a program: a function from the arguments, the first of
-/// which is the program's name, to the exit status. The program must say
+/// Defines the `main` of a program: its name, its exit status where no memory is left
+/// for what must have some, and a function from the name and the arguments, the first of
+/// which is the program's name too, to the exit status. The program must say
 /// `#![cfg_attr(not(test), no_main)]`.
 #[macro_export]
 macro_rules! program {
-    ($run:expr) => {
+    ($name:expr, $no_memory:expr, $run:expr) => {
+        #[cfg(not(test))]
+        #[global_allocator]
+        static ALLOCATOR: $crate::process::start::Allocator = $crate::process::start::Allocator;
+
         #[cfg(not(test))] // where the test runner has a `main` of its own
         #[unsafe(no_mangle)]
         extern "C" fn main(argc: ::std::ffi::c_int, argv: *const *const ::std::ffi::c_char) -> ::std::ffi::c_int {
-            let run: fn(::std::vec::Vec<::std::ffi::OsString>) -> u8 = $run;
+            $crate::process::start::set_last_words($name, $no_memory);
+            let run: fn(&'static str, ::std::vec::Vec<::std::ffi::OsString>) -> u8 = $run;
             // SAFETY: they are what the C library passes to `main`.
-            run(unsafe { $crate::process::start::arguments(argc, argv) }).into()
+            run($name, unsafe { $crate::process::start::arguments(argc, argv) }).into()
         }
     };
 }

@@ -69,10 +69,7 @@ impl Own {
 
 impl Drop for Own {
     fn drop(&mut self) {
-        // A ring that was truncated is no ring any more.
-        if self.remove().is_err() && matches!(self.kind, Kind::Ring | Kind::Lock) {
-            let _ = std::fs::remove_file(self.path());
-        }
+        let _ = self.remove();
     }
 }
 

@@ -5,8 +5,8 @@ use std::os::fd::BorrowedFd;
 
 use super::super::algorithm::{Corrupt, before};
 use super::{Reader, write};
-use crate::base::error::{Error, ErrorKind, Result};
-use crate::fs::copy::STEP;
+use crate::base::error::Result;
+use crate::fs::copy::{self, STEP};
 
 /// The longest record that is passed on as a whole; memory is needed for it.
 const LONGEST: usize = 64 << 20;
@@ -57,11 +57,8 @@ impl Reader {
     /// Fill the buffer with `len` bytes from the position on.
     fn read_ahead(&mut self, len: usize) -> Result<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
-        if buffer.try_reserve(len.saturating_sub(buffer.len())).is_err() {
-            let problem = "has a record for which there is no memory";
-            return Err(Error::new(ErrorKind::NoRoom, self.handle.label(), problem));
-        }
-        buffer.resize(len, 0);
+        copy::grow(&mut buffer, len, self.handle.label())?;
+        buffer.truncate(len);
         self.handle.copy_out(self.position, &mut buffer)?;
         self.buffer = buffer;
         Ok(())

@@ -7,15 +7,15 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use nix::errno::Errno;
 
+use super::super::SMALLEST;
 use super::super::handle::{Handle, entry};
 use super::super::layout::{HEADER, Owner, Stream, lock, new_header, owner, position};
 use super::super::options::WriteOptions;
 use super::super::slots::Slots;
 use crate::base::address::Address;
-use crate::base::error::{Hint, Result, errno_of};
+use crate::base::error::{Error, ErrorKind, Hint, Result, errno_of};
 use crate::fs::byte_lock::{LockMode, try_lock, unlock};
 use crate::fs::draft::{Draft, Replace};
-use crate::fs::entry::{Access, Object};
 use crate::fs::kind::check_name;
 use crate::fs::space::reserve;
 use crate::shared::memory::Memory;
@@ -27,6 +27,10 @@ pub(super) fn create(address: &Address, options: &WriteOptions) -> Result<Handle
     check_name(&entry)?;
     let failed = |errno| entry.errno(errno);
     let WriteOptions { capacity, mode, many, overwrite, .. } = *options;
+    if capacity < SMALLEST {
+        let problem = format!("a ring holds at least {SMALLEST} bytes, and {capacity} were asked for");
+        return Err(Error::new(ErrorKind::Usage, address, problem));
+    }
     let stream = Stream { generation: 1, ended: false, many, overwrite, died_before: false };
     let size = capacity.checked_add(HEADER as u64).ok_or_else(|| failed(Errno::EFBIG))?;
     let draft = Draft::new(&entry, mode)?;
@@ -39,11 +43,10 @@ pub(super) fn create(address: &Address, options: &WriteOptions) -> Result<Handle
         draft.file().write_all_at(&new_header(capacity, stream), 0).map_err(errno)?;
         try_lock(draft.file(), if many { LockMode::Shared } else { LockMode::Exclusive }, lock::WRITER)?;
         // A ring that we cannot map must not get a name.
-        memory::map(draft.file(), usize::try_from(size).map_err(|_| Errno::EFBIG)?)?;
-        Object::of(draft.file().try_clone().map_err(errno)?)
+        memory::map(draft.file(), usize::try_from(size).map_err(|_| Errno::EFBIG)?)?.guarded()
     };
-    let object = match make() {
-        Ok(object) => object,
+    let region = match make() {
+        Ok(region) => region,
         Err(errno) => {
             // What was reserved counts as used: free it before the free space is read.
             let _ = nix::unistd::ftruncate(draft.file(), 0);
@@ -51,12 +54,12 @@ pub(super) fn create(address: &Address, options: &WriteOptions) -> Result<Handle
             return Err(failed(errno));
         }
     };
-    draft.publish(Replace::Never, |_| Ok(()))?;
+    let object = draft.publish(Replace::Never, |_| Ok(()))?;
     // A draft that had a temporary name was locked as a whole.
     for bytes in lock::BUT_WRITER {
         let _ = unlock(object.file(), bytes);
     }
-    Handle::of(entry, object, Access::Write)
+    Ok(Handle::of_new(entry, object, region, capacity))
 }
 
 /// Whether every reader has read the stream up to `head`. A name that is away, and has

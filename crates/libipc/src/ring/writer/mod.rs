@@ -13,6 +13,7 @@ use super::options::{OnUnfinished, WriteOptions};
 use super::slots::Slots;
 use super::waiting::{Check, wait_until};
 use crate::base::address::{Address, Kind};
+use crate::base::discard::Discard;
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::wait::Wait;
 use crate::fs::byte_lock::LockMode;
@@ -26,7 +27,6 @@ pub struct Writer {
     pub(super) handle: Handle,
     pub(super) stream: Stream,
     pub(super) at: WriterPosition,
-    new: bool,
 }
 
 impl Writer {
@@ -53,7 +53,7 @@ impl Writer {
             match create(address, options) {
                 Ok(handle) => {
                     let (stream, at) = (handle.stream()?, handle.writer_position()?);
-                    return Ok(Writer { handle, stream, at, new: true });
+                    return Ok(Writer { handle, stream, at });
                 }
                 // Another was faster.
                 Err(error) if error.kind == ErrorKind::Exists => {}
@@ -70,7 +70,7 @@ impl Writer {
         }
         // Read only now: another of many writers may have begun a stream meanwhile.
         let (stream, at) = (handle.stream()?, handle.writer_position()?);
-        let mut writer = Writer { handle, stream, at, new: false };
+        let mut writer = Writer { handle, stream, at };
         let entered = writer.enter(options, wait);
         writer.handle.unlock(lock::APPEND);
         entered.map(|()| writer)
@@ -142,7 +142,7 @@ impl Writer {
     /// The permission bits of a ring that existed when it was opened; None of one that
     /// [`Writer::open`] has made.
     pub fn existing_mode(&self) -> Option<u32> {
-        (!self.new).then_some(self.handle.mode())
+        (!self.handle.is_new()).then(|| self.handle.mode())
     }
 
     /// The capacity of the ring in bytes, and so the longest record.
@@ -310,6 +310,17 @@ impl Writer {
         if !self.stream.many {
             self.handle.ring.mark(Stream { ended: true, ..self.stream });
         }
+    }
+}
+
+/// A ring goes if nothing was written into it, and nobody else has it open.
+impl Discard for Writer {
+    fn is_new(&self) -> bool {
+        self.handle.is_new()
+    }
+
+    fn discard(&self) {
+        self.handle.discard();
     }
 }
 
