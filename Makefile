@@ -31,7 +31,7 @@ demo:
 THREADS = RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((2 * $$(nproc)))}
 
 test:
-	$(THREADS) tests/alone.sh $(CARGO) test --workspace --locked
+	$(THREADS) PROPTEST_CASES=$${PROPTEST_CASES:-5000} tests/alone.sh $(CARGO) test --workspace --locked
 
 # On a machine where other programs are busy, or where something is missing, ten
 # runs of the tests: make test-elsewhere RUNS="neighbours bare".
@@ -56,8 +56,17 @@ bench: release
 # The tests that kill and race, IPCUTILS_TORTURE times as long, and the times that
 # are promised, for which the machine should do nothing else.
 torture:
-	IPCUTILS_TORTURE=$${IPCUTILS_TORTURE:-50} tests/alone.sh $(CARGO) test --locked -p ipcutils --test ipcutils -- torture shmlock shmwait shmwake waiting within_two_seconds no_patience
-	IPCUTILS_TORTURE=$${IPCUTILS_TORTURE:-50} $(CARGO) test --locked -p libipc -- ring
+	IPCUTILS_TORTURE=$${IPCUTILS_TORTURE:-50} tests/alone.sh $(CARGO) test --locked -p ipcutils --test ipcutils -- torture shmlock shmwait shmwake waiting within_two_seconds no_patience claims
+	IPCUTILS_TORTURE=$${IPCUTILS_TORTURE:-50} $(CARGO) test --locked -p libipc -- ring races
+
+# An error, SIGTERM, SIGINT and SIGKILL at each system call of each tool.
+inject:
+	IPCUTILS_INJECT=1 $(THREADS) tests/alone.sh $(CARGO) test --locked -p ipcutils --test ipcutils -- inject:: --nocapture
+
+# Random arguments, addresses, headers and records: FUZZ inputs for each of them.
+FUZZ = 2000000
+fuzz:
+	PROPTEST_CASES=$(FUZZ) $(THREADS) tests/alone.sh $(CARGO) test --locked --workspace -- fuzz
 
 # Write anew what is generated and committed.
 bless:
@@ -84,4 +93,4 @@ uninstall:
 	done
 	for page in man/*.[57]; do rm -f $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/}; done
 
-.PHONY: all release demo test test-elsewhere lint bench torture bless install uninstall
+.PHONY: all release demo test test-elsewhere lint bench torture inject fuzz bless install uninstall

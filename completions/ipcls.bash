@@ -23,7 +23,7 @@ _ipcls() {
 
     case "${cmd}" in
         ipcls)
-            opts="-J -r -o -A -0 -h -V --json --raw --output --no-headings --addresses --null --kind --mine --older --name --user --orphans --watch --limits --help --version"
+            opts="-J -r -P -o -A -0 -m -q -s -h -V --json --raw --pairs --output --no-headings --addresses --null --sort --kind --shmems --queues --semaphores --api --mine --user --older --name --orphans --died --idle --pid --namespace --watch --limits --space --why --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -43,7 +43,28 @@ _ipcls() {
                     fi
                     return 0
                     ;;
+                --sort)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --kind)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --api)
+                    COMPREPLY=($(compgen -W "sysv posix" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --user)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -64,7 +85,14 @@ _ipcls() {
                     fi
                     return 0
                     ;;
-                --user)
+                --pid)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --namespace)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

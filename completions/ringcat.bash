@@ -23,7 +23,7 @@ _ringcat() {
 
     case "${cmd}" in
         ringcat)
-            opts="-f -J -n -w -E -l -0 -h -V --as --forget --from --follow --wait --count --status --json --nonblock --timeout --busy-status --lines --null --help --version"
+            opts="-f -B -J -n -w -E -l -0 -h -V --as --forget --from --follow --wait --binary --count --drain --exec --progress --status --json --nonblock --timeout --busy-status --lines --null --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

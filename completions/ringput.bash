@@ -23,7 +23,7 @@ _ringput() {
 
     case "${cmd}" in
         ringput)
-            opts="-s -m -n -w -E -l -0 -h -V --size --readers --many --overwrite --resume --restart --end --position --mode --foreign --nonblock --timeout --busy-status --lines --null --help --version"
+            opts="-s -B -m -n -w -E -l -0 -h -V --size --readers --many --overwrite --resume --restart --while-read --max-lag --expire --progress --end --position --binary --mode --nonblock --timeout --busy-status --lines --null --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -44,6 +44,20 @@ _ringput() {
                     return 0
                     ;;
                 --readers)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --max-lag)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --expire)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

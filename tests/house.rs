@@ -319,8 +319,8 @@ fn examples() -> Vec<Hint> {
         Hint::ResetMutex(64, address()),
         Hint::ReadersLock,
         Hint::ResumeOrRestart(7),
-        Hint::ReaderAway("name".into()),
-        Hint::ReadersFull,
+        Hint::ReaderAway("name".into(), address()),
+        Hint::ReadersFull(address()),
         Hint::Advice("words".into()),
     ]
 }

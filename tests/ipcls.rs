@@ -12,6 +12,7 @@ mod held;
 mod limits;
 mod orphans;
 mod ours;
+mod used;
 mod watch;
 
 /// ipcls -J with these arguments.
@@ -48,6 +49,14 @@ fn system_v_is_what_ipcs_and_lsipc_and_proc_list() {
     }
 }
 
+/// As glibc writes it on 64 bits: the value, and the mark of what processes share.
+const SEMAPHORE_OF_7: [u8; 32] = {
+    let mut bytes = [0; 32];
+    bytes[if cfg!(target_endian = "little") { 0 } else { 7 }] = 7;
+    bytes[if cfg!(target_endian = "little") { 8 } else { 11 }] = 128;
+    bytes
+};
+
 #[test]
 fn posix_is_what_dev_shm_holds() {
     let t = Test::new();
@@ -55,7 +64,8 @@ fn posix_is_what_dev_shm_holds() {
         t.cmd("shmput").args([t.name(word)]).stdin("x").run().ok();
     }
     std::fs::write(t.shm_path("empty"), "").unwrap();
-    std::fs::write(format!("/dev/shm/sem.{}", &t.name("s")[1..]), 7u64.to_ne_bytes().repeat(4)).unwrap();
+    std::fs::write(format!("/dev/shm/sem.{}", &t.name("s")[1..]), SEMAPHORE_OF_7).unwrap();
+    std::fs::write(format!("/dev/shm/sem.{}", &t.name("no-sem")[1..]), 7u64.to_ne_bytes().repeat(4)).unwrap();
     std::fs::write(t.shm_path("ring"), b"\x89ipcring and more").unwrap();
     std::fs::write(t.shm_path("lock"), b"\x89ipclock and more").unwrap();
     // What is no object is none.
@@ -65,15 +75,19 @@ fn posix_is_what_dev_shm_holds() {
         .ok();
     let pattern = format!("{}*", &t.name("")[1..]);
     let listed = t.cmd("ipcls").args(["-A", "--kind", "shm,ring,lock,sem", "--name", &pattern]).run().text();
-    let expected = ["shm:a", "shm:b.c", "shm:d e", "shm:empty", "shm:é", "ring:ring", "lock:lock", "sem:s"];
+    let expected: [_; 9] =
+        ["shm:a", "shm:b.c", "shm:d e", "shm:empty", "shm:é", "ring:ring", "lock:lock", "sem:no-sem", "sem:s"];
     let expected =
         expected.map(|word| word.split_once(':').unwrap()).map(|(kind, word)| format!("{kind}:{}", t.name(word)));
     assert_eq!(listed.lines().collect::<Vec<_>>(), expected);
     let object = one(&t, &format!("sem:{}", t.name("s")));
     assert_eq!((object["values"][0].as_u64(), object["size"].as_u64()), (Some(7), Some(1)));
+    // What has not the form of a semaphore has no value.
+    let object = one(&t, &format!("sem:{}", t.name("no-sem")));
+    assert_eq!((&object["values"], &object["use"]), (&Value::Null, &"corrupt".into()));
     let object = one(&t, &format!("shm:{}", t.name("a")));
     assert_eq!(object["size"], 1);
-    assert_eq!(object["state"], "unheld");
+    assert_eq!(object["state"], "idle");
 }
 
 /// With and without the mount, and with another namespace's.
@@ -262,7 +276,7 @@ fn columns_and_filters() {
     assert_eq!(list(&format!("--user {me}")), 2);
     assert_eq!(list("--user 4294967294"), 0);
     assert_eq!(list("--older 0"), 2);
-    assert_eq!(list("--older 1h"), 0, "the change of a time is a use too");
+    assert_eq!(list("--older 1h"), 0, "the change of a time is a change too");
     assert_eq!(list("--older 30d"), 0);
     for pattern in [&name, &name[1..], &format!("shm:{name}"), &format!("*{}", &name[8..])] {
         assert_eq!(named(pattern, ""), 1, "{pattern}");
@@ -288,4 +302,45 @@ fn m1_m2_output_that_cannot_be_written() {
     }
     let script = format!("set +o pipefail; ({ipcls} -J --watch=.01; echo $? >status) | head -n 2 | wc -l; cat status");
     assert_eq!(t.bash(&script).run().text(), "2\n141");
+}
+
+#[test]
+fn sorted_by_a_column_and_chosen_as_ipcs_does() {
+    let t = Test::new();
+    for (word, size) in [("a", 20), ("b", 300), ("c", 1)] {
+        t.cmd("shmput").args([t.name(word)]).stdin(vec![b'x'; size]).run().ok();
+    }
+    let key = t.key();
+    t.bash(&format!("echo x | shmput {key}; semop -c 1 {key}; semop -c 1 {}", t.name("s"))).run().ok();
+    let words = |args: &[&str]| {
+        let pattern = format!("*{}*", &t.name("")[1..]);
+        let text = t.cmd("ipcls").args(["-A", "--name", &pattern]).args(args).run().text();
+        text.replace(&t.name(""), "").replace('\n', " ")
+    };
+    assert_eq!(words(&["--sort", "size", "-m"]), "shm:c shm:a shm:b");
+    assert_eq!(words(&["--sort=-size", "--kind", "shm"]), "shm:b shm:a shm:c");
+    assert_eq!(words(&["-m", "-s", "--sort", "address"]), "sem:s shm:a shm:b shm:c");
+    assert_eq!((words(&["-q"]), words(&["--api", "sysv"])), (String::new(), String::new()));
+    let of_key = |args: &[&str]| t.cmd("ipcls").args(["-A", "--name", &format!("*{key}")]).args(args).run().text();
+    assert_eq!(of_key(&["--api", "sysv", "-s"]), format!("sem:key:{key}"));
+    assert_eq!(of_key(&["--api", "posix"]), "");
+    t.cmd("ipcls").args(["--sort", "sise"]).run().says(2, "is no column");
+    t.cmd("ipcls").args(["--api", "bsd"]).run().fails(2);
+}
+
+/// What eval of a shell reads is what JSON says, and no name runs anything.
+#[test]
+fn m10_pairs_for_eval() {
+    let t = Test::new();
+    let evil = format!("{}$(touch hacked)`touch hacked`\"; touch hacked; \\", t.name("e"));
+    t.cmd("shmput").args([&evil]).stdin("four").run().ok();
+    let script = "eval \"$(ipcls -P --kind shm --name \"$GLOB\")\"; echo $SIZE $MODE $STATE $USE; printf '%s\\n' \"$ADDRESS\"; ls";
+    let text = t.bash(script).env("GLOB", format!("{}*", &t.name("e")[1..])).run().text();
+    let (first, address) = text.split_once('\n').unwrap();
+    assert_eq!(first, "4 0600 idle");
+    let expected = format!(
+        "shm:{}",
+        evil.replace('\\', "\\x5c").replace('$', "\\x24").replace('`', "\\x60").replace('"', "\\x22")
+    );
+    assert_eq!(address, expected);
 }

@@ -6,9 +6,12 @@
 
 mod util;
 
+mod cures;
 mod docs;
 mod ftok;
+mod fuzz;
 mod house;
+mod inject;
 mod interop;
 mod ipcls;
 mod ipcset;

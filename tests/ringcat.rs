@@ -57,7 +57,7 @@ fn k3_a_name_goes_on_where_it_was() {
     cat(&t, &["--count", "0", "--as", &"x".repeat(48), &r]).run().ok();
     drop(reader);
     let json = cat(&t, &["--status", "-J", &r]).run().text();
-    assert!(json.contains(r#"{"name":"n\\x0a","live":false,"position":6,"lag":0}"#), "{json}");
+    assert!(json.contains(r#"{"name":"n\\x0a","live":false,"position":6,"lag":0,"lost":0}"#), "{json}");
 }
 
 #[test]
@@ -142,4 +142,130 @@ fn a_name_that_no_reader_can_have_is_refused_before_there_is_a_ring() {
     let r = t.name("r");
     cat(&t, &["--wait", "--as", "", &r]).run().fails(2);
     cat(&t, &["--wait", "--as", &"x".repeat(1000), &r]).run().fails(2);
+}
+
+/// What is there, and not a byte more; a part of a line stays.
+#[test]
+fn what_is_there_is_drained() {
+    let t = Test::new();
+    let r = t.name("r");
+    let mut writer = t.cmd("ringput").args([&r]).spawn_open();
+    writer.write(b"one\ntwo");
+    wait_until("all is committed", || t.shm_path("r").exists() && position(&t, &r) == 7);
+    assert_eq!(cat(&t, &["--drain", "-l", "--as", "a", &r]).run().ok(), b"one\n");
+    assert_eq!(cat(&t, &["--drain", "-l", "--as", "a", &r]).run().ok(), b"");
+    assert_eq!(cat(&t, &["--drain", "--as", "a", &r]).run().ok(), b"two");
+    let reader = cat(&t, &["-f", "--as", "b", &r]).spawn();
+    wait_until("it reads", || status(&t, &r, "reader").contains("live"));
+    cat(&t, &["--drain", "--as", "b", &r]).run().says(75, "is being read as b");
+    reader.kill(Signal::SIGKILL);
+    writer.output().ok();
+    assert_eq!(cat(&t, &["--drain", &r]).run().ok(), b"one\ntwo");
+    died(&t, &t.name("d"), b"part", &[]);
+    assert_eq!(ends(cat(&t, &["--drain", &t.name("d")]).run(), 7, "died"), b"part");
+    cat(&t, &["--drain", "-f", &r]).run().says(2, "cannot be used with");
+}
+
+/// A record is committed when its command ended with 0.
+#[test]
+fn k3_a_command_for_each_record() {
+    let t = Test::new();
+    let r = t.name("r");
+    put(&t, &["-l", &r], "one\ntwo\nthree\n").run().ok();
+    let each = |flags: &[&str], script: &str| {
+        let name = ["--as", "a", "--exec"];
+        cat(&t, &name).args(flags).args([&r, "--", "sh", "-c", script])
+    };
+    // The second is refused, and comes again.
+    let refuses = "read line; [ $line != two ] || exit 9; echo got $line";
+    assert_eq!(ends(each(&["-l"], refuses).run(), 9, ""), b"got one\n");
+    assert_eq!(status(&t, &r, "reader"), "away position=4 lag=10 name=a");
+    assert_eq!(each(&["-l"], "cat; cat /proc/self/fdinfo/0 | head -n 1 >&2").run().stdout, b"two\nthree\n");
+    assert_eq!(status(&t, &r, "reader"), "away position=14 lag=0 name=a");
+    // Killed in the middle, by whatever: nothing is lost.
+    put(&t, &["-l", &r], "four\nfive\n").run().ok();
+    assert_eq!(ends(each(&["-l"], "kill -KILL $$").run(), 137, ""), b"");
+    let killed = each(&["-l"], "kill -KILL $PPID; sleep 1").spawn();
+    assert_eq!(killed.output().status, 137);
+    assert_eq!(each(&["-l"], "kill -TERM $PPID; sleep 1").run().status, 143);
+    assert_eq!(each(&["-l", "--count", "1"], "cat").run().ok(), b"four\n");
+    // The last may lack its end; it has none of another framing.
+    put(&t, &[&t.name("z")], "a\0b").run().ok();
+    let z = &t.name("z");
+    assert_eq!(cat(&t, &["--exec", "-0", z, "--", "od", "-An", "-c"]).run().ok(), b"   a\n   b\n");
+    let failed = ["--exec", "-l", z, "--", "/nonexistent"];
+    cat(&t, &failed).run().says(127, "is no command that can be found");
+    cat(&t, &["--exec", "-l", "/dev", "--", "true"]).run().fails(125);
+    cat(&t, &["--exec", "-l", z]).run().says(2, "COMMAND");
+    cat(&t, &["--exec", z, "--", "true"]).run().fails(125);
+    // One that has no end in the ring is none.
+    let long = t.name("l");
+    put(&t, &["-s", "4096", &long], "").run().ok();
+    let reader = cat(&t, &["-f", "--exec", "-l", "-w", "1h", &long, "--", "cat"]).spawn();
+    wait_until("it reads", || status(&t, &long, "reader").contains("live"));
+    let mut writer = t.cmd("ringput").args([&long]).spawn_open();
+    writer.write(&[b'x'; 4096]);
+    assert_eq!(ends(reader.output(), 125, "has a record that does not fit into the ring"), b"");
+    writer.kill(Signal::SIGKILL);
+}
+
+#[test]
+fn records_with_their_lengths() {
+    let t = Test::new();
+    let r = t.name("r");
+    let frame = |record: &[u8]| [&(record.len() as u32).to_le_bytes(), record].concat();
+    let records = [frame(b""), frame(b"a\nb\0c"), frame(&noise(7, 3000)), frame(&noise(8, 2000))];
+    put(&t, &["-s", "4096", &r], "").run().ok();
+    let reader = cat(&t, &["-B", "-f", "--as", "a", "--count", "4", &r]).spawn();
+    wait_until("it reads", || status(&t, &r, "reader").contains("live"));
+    put(&t, &["-B", &r], records.concat()).run().ok();
+    assert!(reader.output().ok() == records.concat());
+    // A new reader cannot tell where a record begins, but for the next one.
+    assert_eq!(cat(&t, &["-B", &r]).run().ok(), b"");
+    cat(&t, &["--forget", "a", &r]).run().ok();
+    put(&t, &["-B", &r], records[1].clone()).run().ok();
+    assert!(cat(&t, &["-B", &r]).run().ok() == records[1]);
+    let each = ["-B", "--exec", &*r, "--", "cat"];
+    assert_eq!(cat(&t, &each).run().ok(), b"a\nb\0c");
+    // Whole records, of many writers too, or none.
+    let m = t.name("m");
+    put(&t, &["-B", "--many", &m], records[..2].concat()).run().ok();
+    let cut = &records[1][..6];
+    put(&t, &["-B", "--many", &m], [&records[1], cut].concat()).run().says(1, "ends within a record");
+    put(&t, &["--end", &m], "").run().ok();
+    assert!(cat(&t, &["-B", &m]).run().ok() == [&records[0][..], &records[1], &records[1]].concat());
+    let too_long = frame(&noise(9, 4093));
+    put(&t, &["-B", &r], too_long).run().says(9, "longer than the ring, which holds 4096 bytes");
+    // Text has no lengths.
+    put(&t, &[&t.name("t")], "some text").run().ok();
+    cat(&t, &["-B", &t.name("t")]).run().says(8, "has no records with their lengths before them");
+    cat(&t, &["-B", "-l", &r]).run().says(2, "cannot be used with");
+}
+
+/// What an overrun reader of records with lengths gets are records.
+#[test]
+fn k4_records_with_lengths_that_are_overwritten() {
+    let t = Test::new();
+    let r = t.name("r");
+    put(&t, &["-B", "--overwrite", "-s", "4096", &r], "").run().ok();
+    cat(&t, &["-B", "--as", "a", &r]).run().ok();
+    let all: Vec<u8> = (0..1000u32).flat_map(|i| [4u32.to_le_bytes(), i.to_le_bytes()].concat()).collect();
+    put(&t, &["-B", "--overwrite", &r], all.clone()).run().ok();
+    let output = cat(&t, &["-B", "--as", "a", &r]).run();
+    let words = format!("bytes lost: {}", all.len() - output.stdout.len());
+    let read = ends(output, 1, &words);
+    assert!(all.ends_with(&read) && read.len().is_multiple_of(8));
+}
+
+#[test]
+fn progress_is_drawn_on_a_terminal() {
+    let Some(t) = Test::with(&["script"]) else { return };
+    let r = t.name("r");
+    for command in
+        [format!("head -c 3M /dev/zero | ringput -s 4M --progress {r}"), format!("ringcat --progress {r} >/dev/null")]
+    {
+        let shown = t.bash(&format!("script -qec '{command}' /dev/null </dev/null")).run().text();
+        assert!(shown.contains("3.00 MiB"), "{shown}");
+    }
+    assert_eq!(cat(&t, &["--progress", &r]).run().ok().len(), 3 << 20);
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::util::rings::{cat, died, ends, path_of, position, put, status};
+use crate::util::rings::{cat, died, ends, path_of, position, put, status, store, sum};
 use crate::util::{AS_OTHER, Test, noise, promised, wait_until};
 
+mod away;
 mod input;
 mod many;
 mod names;
@@ -61,15 +62,19 @@ fn k10_around_the_end_of_the_ring() {
 
 #[test]
 fn k11_positions_wrap_around() {
-    use std::os::unix::fs::FileExt;
     let t = Test::new();
     let r = t.name("r");
     put(&t, &["-s", "4096", &r], "").run().ok();
-    let file = std::fs::File::options().write(true).open(t.shm_path("r")).unwrap();
-    // first, head, limit, start and consumed: ten bytes before the end of all numbers.
-    for at in [24, 64, 72, 80, 256] {
-        file.write_all_at(&0u64.wrapping_sub(10).to_ne_bytes(), at).unwrap();
-    }
+    let file = std::fs::File::options().read(true).write(true).open(t.shm_path("r")).unwrap();
+    // first, head, limit, promise, consumed and start: ten bytes before the end of all
+    // numbers; and the sums of the stream and of its end.
+    let at = 0u64.wrapping_sub(10);
+    let words = |state: &[u8], positions: &[u64]| {
+        let positions = positions.iter().flat_map(|at| at.to_ne_bytes());
+        sum(&[state, &1u32.to_ne_bytes()].concat().into_iter().chain(positions).collect::<Vec<_>>())
+    };
+    store(&file, &[(24, at), (64, at), (72, at), (96, at), (256, at), (384, at)]);
+    store(&file, &[(392, words(b"o1we", &[at])), (400, words(b"e1we", &[at, at, at]))]);
     let input = noise(11, 100_000);
     let reader = cat(&t, &["-f", "--as", "x", "--count", "100000", &r]).spawn();
     wait_until("the reader is there", || status(&t, &r, "reader").contains("live"));
@@ -368,11 +373,11 @@ fn ipcls_calls_a_ring_an_orphan_once_nobody_will_come_back() {
     assert_eq!(words(), "orphan 0% died");
     let reader = cat(&t, &["-f", "--as", "x", "--count", "5", &r]).spawn();
     wait_until("it is there", || status(&t, &r, "reader") == "live position=4 lag=0 name=x");
-    assert_eq!(words(), "held 0% died");
+    assert_eq!(words(), "in-use 0% died");
     reader.kill(Signal::SIGKILL);
     reader.output();
-    assert_eq!(words(), "unheld 0% died", "a name comes back");
+    assert_eq!(words(), "idle 0% died", "a name comes back");
     cat(&t, &["--forget", "x", &r]).run().ok();
     put(&t, &["--resume", &r], "").run().ok();
-    assert_eq!(words(), "unheld 0% ended");
+    assert_eq!(words(), "idle 0% ended");
 }

@@ -38,7 +38,7 @@ fn every_limit_with_its_value_and_what_is_in_use() {
         ("msgmnb", 16384, 16000, 97, true),
         ("semmni", 6, 4, 66, false),
         ("semmns", 60, 28, 46, false),
-        ("semmsl", 7, 7, 100, true),
+        ("semmsl", 7, 7, 100, false),
         ("queues_max", 5, 4, 80, false),
         ("msg_max", 10, 4, 40, false),
         ("msgsize_max", 8192, 64, 0, false),
@@ -51,6 +51,11 @@ fn every_limit_with_its_value_and_what_is_in_use() {
         assert_eq!((numbers, found["close"].as_bool()), ([max, used, percent], Some(close)), "{found}");
         assert!(found["raise"].as_str().is_some_and(|raise| raise.contains('N')), "{found}");
     }
+    // a5: beside each stands what it counts.
+    for (name, unit) in [("shmall", "pages"), ("shmmax", "bytes"), ("shmmni", "segments"), ("msg_max", "messages")] {
+        assert_eq!(limit(name)["unit"], unit);
+    }
+    assert!(limit("shmall")["bytes_each"].as_u64().is_some_and(|bytes| bytes >= 4096));
     assert_eq!(limit("msgmax")["used"], Value::Null);
     assert_eq!(limit("semopm")["max"], 5);
     assert_eq!(limit("shm_rmid_forced")["setting"], "0");
@@ -83,14 +88,18 @@ fn switches_by_which_objects_go_by_themselves() {
         mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /etc; mkdir -p /etc/systemd/logind.conf.d
         row() { set -- $(ipcls --limits --no-headings | grep \"^$1 \"); echo \"${*:2:4}\"; }
         remove() { row RemoveIPC; }
+        user() { set -- $(setpriv --reuid 65534 ipcls --limits --no-headings 2>/dev/null | grep \"^RemoveIPC \"); echo \"${*:2:4}\"; }
         row shm_rmid_forced; remove
         mkdir -p /run/systemd/seats; remove
         printf '[Login]\\nRemoveIPC=no\\n' >/etc/systemd/logind.conf; remove
         printf '[Login]\\nRemoveIPC = yes\\n' >/etc/systemd/logind.conf.d/10-a.conf; remove
+        [ -z \"$OTHER\" ] || user
         printf '[Login]\\n#RemoveIPC=yes\\nRemoveIPC=off\\n' >/etc/systemd/logind.conf.d/20-b.conf; remove";
     if let Some(run) = t.with_limits("--mount", script) {
-        let expected = "1 - - !\nno logind - -\nyes - - !\nno - - RemoveIPC=no\nyes - - !\nno - - RemoveIPC=no";
-        assert_eq!(run.run().text(), expected);
+        // Root's objects stay; of other users they go.
+        let (other, user) = if t.second_user() { ("1", "yes - - !\n") } else { ("", "") };
+        let expected = format!("1 - - !\nno logind - -\nyes - - -\nno - - -\nyes - - -\n{user}no - - -");
+        assert_eq!(run.env("OTHER", other).run().text(), expected);
     }
 }
 
@@ -101,7 +110,36 @@ fn the_table_fits_a_terminal() {
     if let Some(run) = t.unshared("--ipc --mount", script) {
         let text = run.run().text();
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-        assert!(text.lines().any(|line| line.contains("msg_max") && line.contains("100%  !")), "{text}");
+        assert!(text.lines().any(|line| line.contains("msg_max") && line.contains("100%")), "{text}");
+        // A queue of the default size is no alarm.
+        assert!(!text.lines().any(|line| line.contains("msg") && line.contains('!')), "{text}");
+        assert!(text.lines().any(|line| line.starts_with("shmall") && line.contains(" pages ")), "{text}");
         assert!(text.lines().count() >= 18, "{text}");
     }
+}
+
+/// Folders, and what has lost its name: all that is in use has its line.
+#[test]
+fn a4_what_fills_dev_shm_is_accounted_for() {
+    let Some(t) = Test::with(&["python3"]) else { return };
+    let script = "
+        mount -t tmpfs -o size=16M none /dev/shm
+        mkdir -p /dev/shm/folder/deep; head -c 3M /dev/zero >/dev/shm/folder/deep/big
+        exec 5>/dev/shm/gone; head -c 2M /dev/zero >&5; rm /dev/shm/gone
+        head -c 1M /dev/zero >/dev/shm/map; python3 -c \"$MAP\" /dev/shm/map >mapped & mapper=$!
+        trap 'kill $mapper' EXIT
+        until [ -s mapped ]; do sleep .01; done; rm /dev/shm/map
+        head -c 512K /dev/zero | shmput /seg
+        ipcls --space --no-headings | sed \"s/ $mapper / MAPPER /; s/  */ /g\"
+        ipcls --space -J | grep -o '\"unknown\":[0-9]*'
+        ipcls --space -J | grep -c '\"name\":\"/dev/shm/folder\",\"size\":3145728,\"holders\":\\[\\]'
+        (head -c 16M /dev/zero | shmput /more 2>&1 || :) | grep -o 'ipcls --space'";
+    let Some(run) = t.unshared("--mount", script) else { return };
+    let text = run.env("MAP", crate::util::holders::MAP).run().text();
+    let (parts, rest) = text.split_once("\n\"").unwrap();
+    let lines: Vec<&str> = parts.lines().map(str::trim).collect();
+    assert_eq!((lines.len(), lines[0]), (4, "3.0M - folder /dev/shm/folder"), "{text}");
+    assert!(lines[1].starts_with("2.0M ") && lines[1].ends_with("removed /dev/shm/gone"), "{text}");
+    assert_eq!(lines[2..], ["1.0M MAPPER removed /dev/shm/map", "512K - object shm:/seg"], "{text}");
+    assert_eq!(rest, "unknown\":0\n1\nipcls --space");
 }

@@ -27,23 +27,28 @@ fn writer(t: &Test, ring: &str, options: &[&str]) -> Running {
 }
 
 #[test]
-fn k1_a_ring_whose_writer_was_killed_is_an_orphan() {
+fn k1_a_ring_whose_writer_was_killed_has_died() {
     let t = Test::new();
     let name = t.name("ring");
     let address = format!("ring:{name}");
     let live = writer(&t, &name, &[]);
     wait_until("it has written", || t.cmd("ringput").args(["--position", &name]).run().stdout == b"16384\n");
-    is(&t, &address, "held", "50% live");
+    is(&t, &address, "in-use", "50% live");
     t.cmd("ipcunlink").args([&address]).run().says(1, &format!("is held by {} (ringput)", live.pid()));
     live.kill(Signal::SIGKILL);
     drop(live);
-    is(&t, &address, "orphan", "50% died");
+    is(&t, &address, "died", "50% died");
     let details = t.cmd("ipcls").args([&address]).run().text();
     for line in ["writer: died", "capacity: 32768", "position: 16384"] {
         assert!(details.lines().any(|found| found == line), "{line} in {details}");
     }
-    let clean = ["--orphans", "--yes", "--name", &format!("*{}", &name[1..])];
-    assert_eq!(t.cmd("ipcunlink").args(clean).run().text(), address);
+    // What it tells is for the next one: it goes only if that is asked for.
+    let mine = format!("*{}", &name[1..]);
+    let clean = ["--orphans", "--yes", "--older", "0", "--name", &mine];
+    assert_eq!(t.cmd("ipcunlink").args(clean).run().text(), "");
+    assert_eq!(t.cmd("ipcls").args(["-A", "--died", "--name", &mine]).run().text(), address);
+    assert_eq!(t.cmd("ipcls").args(["-A", "--orphans", "--older", "0", "--name", &mine]).run().text(), "");
+    assert_eq!(t.cmd("ipcunlink").args(["--died"]).args(clean).run().text(), address);
     assert!(t.left().is_empty());
 }
 
@@ -52,36 +57,36 @@ fn a_ring_that_ended_or_that_a_name_waits_for_is_no_orphan() {
     let t = Test::new();
     let (ended, named) = (t.name("ended"), t.name("named"));
     t.cmd("ringput").args([&ended]).stdin("x").run().ok();
-    is(&t, &format!("ring:{ended}"), "unheld", "0% ended");
+    is(&t, &format!("ring:{ended}"), "idle", "0% ended");
     let live = writer(&t, &named, &[]);
     t.cmd("ringcat").args(["--as", "me\n", "--wait", "-0", "--count", "1", "-w", ".1", &named]).run();
     live.kill(Signal::SIGKILL);
     drop(live);
-    is(&t, &format!("ring:{named}"), "unheld", "50% died");
+    is(&t, &format!("ring:{named}"), "idle", "50% died");
     let details = t.cmd("ipcls").args([&format!("ring:{named}")]).run().text();
     assert!(details.contains("reader: away position=0 lag=16384 name=me\\x0a"), "{details}");
 }
 
 #[test]
-fn h1_a_lock_whose_holder_was_killed_is_an_orphan() {
+fn h1_a_lock_whose_holder_was_killed_has_died() {
     let t = Test::new();
     let name = t.name("lock");
     let address = format!("lock:{name}");
     t.cmd("shmlock").args([&name, "--", "true"]).run().ok();
-    is(&t, &address, "unheld", "free");
+    is(&t, &address, "idle", "free");
     let script = "echo $$ >in; read line";
     let holder = t.cmd("shmlock").args([&name, "--", "sh", "-c", script]).spawn_open();
-    is(&t, &address, "held", "held");
+    is(&t, &address, "in-use", "held");
     let waiter = t.cmd("shmlock").args([&name, "--", "true"]).spawn();
-    is(&t, &address, "held", "held, 1 wait");
+    is(&t, &address, "in-use", "held, 1 wait");
     t.cmd("ipcunlink").args([&address]).run().says(1, "(shmlock)");
     waiter.kill(Signal::SIGKILL);
     holder.kill(Signal::SIGKILL);
     // Its end closes the input that the command waits for.
     drop((waiter, holder));
-    is(&t, &address, "orphan", "died");
+    is(&t, &address, "died", "died");
     t.cmd("shmlock").args(["--reset", &name]).run().ok();
-    is(&t, &address, "unheld", "free");
+    is(&t, &address, "idle", "free");
 }
 
 #[test]
@@ -89,7 +94,7 @@ fn what_only_begins_like_a_ring_or_a_lock_is_listed_all_the_same() {
     let t = Test::new();
     for (kind, magic) in [("ring", b"\x89ipcring and more"), ("lock", b"\x89ipclock and more")] {
         std::fs::write(t.shm_path(kind), magic).unwrap();
-        is(&t, &format!("{kind}:{}", t.name(kind)), "unheld", "corrupt");
+        is(&t, &format!("{kind}:{}", t.name(kind)), "idle", "corrupt");
         let listed: Value = super::json(&t, &["--kind", "ring,lock", "--name", &format!("*{}", &t.name(kind)[1..])]);
         assert_eq!(listed["objects"].as_array().unwrap().len(), 1);
     }
@@ -135,6 +140,6 @@ fn who_asks_for_the_state_is_no_holder() {
                 [[ $(</proc/$asker/stat) = *') '[tT]' '* && $(ls -l /proc/$asker/fd) = *{file}* ]]; do :; done
             ipcls -o state --no-headings {kind}:{name}; kill -9 $asker; wait $tracer || true"
         );
-        assert_eq!(t.bash(&script).run().text(), "unheld", "{question}");
+        assert_eq!(t.bash(&script).run().text(), "idle", "{question}");
     }
 }

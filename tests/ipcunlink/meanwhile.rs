@@ -82,7 +82,7 @@ fn an_orphan_that_is_taken_while_the_output_stalls_stays() {
     let last = t.name("z");
     std::fs::write(t.shm_path("z"), &orphan).unwrap();
     let mine = format!("{}*", &t.name("")[1..]);
-    let script = "read -r go; exec ipcunlink --orphans --name \"$MINE\" --yes";
+    let script = "read -r go; exec ipcunlink --orphans --died --name \"$MINE\" --yes";
     let mut remover: Running = t.bash(script).env("MINE", mine).spawn_open();
     fcntl(remover.child.stdout.as_ref().unwrap(), FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
     remover.write(b"go\n");

@@ -4,3 +4,4 @@ use super::*;
 
 mod hostile;
 mod killed;
+mod waiting;

@@ -1,7 +1,5 @@
 //! What a writer of records reads, and how it waits for it.
 
-use std::os::unix::fs::FileExt;
-
 use super::*;
 
 #[test]
@@ -11,9 +9,9 @@ fn k14_a_size_that_cannot_be_had_costs_nothing() {
     let r = "file:r".to_owned();
     put(&t, &["-s", "4096", &r], "").run().ok();
     // A sparse file that claims to hold 64 GiB.
-    let object = std::fs::File::options().write(true).open(&file).unwrap();
-    object.write_all_at(&(1u64 << 36).to_ne_bytes(), 16).unwrap();
-    object.set_len(8192 + (1 << 36)).unwrap();
+    let object = std::fs::File::options().read(true).write(true).open(&file).unwrap();
+    store(&object, &[(16, 1 << 36)]);
+    object.set_len(12288 + (1 << 36)).unwrap();
     put(&t, &["-l", &r], "a\nb").run().ok();
     put(&t, &["-l", "--many", "--restart", &r], "c\nd").run().ok();
     assert_eq!(cat(&t, &["-n", &r]).run().stdout, b"c\nd\n");
@@ -37,6 +35,43 @@ fn k17_a_writer_in_the_middle_of_a_line_notices_that_its_ring_is_gone() {
         // Its input stays open.
         wait_until("it has ended", || writer.state() == 'Z');
         writer.output().says(6, "was removed or replaced meanwhile");
+    }
+}
+
+/// Lines that come more often than a writer that waits for them looks.
+#[test]
+fn k17_a_busy_writer_notices_that_its_ring_is_gone() {
+    let t = Test::new();
+    let kinds = [
+        &[][..],
+        &["-l"],
+        &["-0"],
+        &["-l", "--many"],
+        &["--overwrite"],
+        &["--overwrite", "-l"],
+        &["--overwrite", "-0", "--many"],
+    ];
+    for (i, flags) in kinds.iter().enumerate() {
+        let r = t.name(i);
+        let reads = !flags.contains(&"--overwrite");
+        let end = if flags.contains(&"-0") { b"line\0" } else { b"line\n" };
+        let mut writer = t.cmd("ringput").args(*flags).args([&r]).spawn_open();
+        writer.write(end);
+        wait_until("it is committed", || Path::new(&path_of(&r)).exists() && position(&t, &r) == 5);
+        // It never waits for room, and the reader never waits long.
+        let reader = reads.then(|| cat(&t, &["-f", &r]).spawn());
+        wait_until("it reads", || !reads || status(&t, &r, "reader").contains("lag=0"));
+        std::fs::remove_file(path_of(&r)).unwrap();
+        let begin = std::time::Instant::now();
+        wait_until("it has ended", || {
+            writer.try_write(end);
+            writer.state() == 'Z'
+        });
+        promised(begin, Duration::from_secs(3));
+        writer.output().says(6, "was removed or replaced meanwhile; bytes committed: ");
+        if let Some(reader) = reader {
+            ends(reader.output(), 6, "was removed or replaced meanwhile");
+        }
     }
 }
 

@@ -32,12 +32,14 @@ print('attached', flush=True); time.sleep(1000)";
 
 /// A process that has the file mapped, and not open.
 pub fn map(t: &Test, path: &Path) -> Running {
-    let script = "import ctypes, os, sys, time
+    python(t, MAP, path)
+}
+
+/// The script of [`map`], whose argument is the file.
+pub const MAP: &str = "import ctypes, os, sys, time
 c = ctypes.CDLL(None); c.mmap.restype = ctypes.c_void_p; f = os.open(sys.argv[1], os.O_RDONLY)
 assert c.mmap(None, ctypes.c_size_t(4096), 1, 1, f, ctypes.c_long(0)) != ctypes.c_void_p(-1).value
 os.close(f); print('mapped', flush=True); time.sleep(1000)";
-    python(t, script, path)
-}
 
 /// A process that has an OFD lock on a byte of the file.
 pub fn lock(t: &Test, path: &Path) -> Running {

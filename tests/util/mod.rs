@@ -243,6 +243,19 @@ impl Test {
         if nix::unistd::geteuid().is_root() { self.second_user().then_some(AS_OTHER) } else { Some("") }
     }
 
+    /// Whether the calls in which other processes sleep may be looked at; said aloud if
+    /// not. A setting of Yama permits it for one's own children alone.
+    pub fn sees_calls(&self) -> bool {
+        let mut other = self.bash("exec sleep 1000").spawn();
+        let sees = self.bash(&format!("cat /proc/{}/syscall", other.pid())).run().success();
+        other.kill(nix::sys::signal::Signal::SIGKILL);
+        other.end();
+        if !sees {
+            said("not tested: who sleeps in which call may not be seen here");
+        }
+        sees
+    }
+
     /// What this test has made and not removed: its names in /dev/shm, its
     /// queues, its System V objects, and temporary names in its directory. Those
     /// in /dev/shm are nobody's in particular; tests/alone.sh looks for them.
@@ -271,10 +284,9 @@ impl Test {
         };
         sysvipc(kind).into_iter().filter(own).map(|row| row[1].clone()).collect()
     }
-}
 
-impl Drop for Test {
-    fn drop(&mut self) {
+    /// Remove what this test has made, but for what lies in its directory.
+    pub fn clear(&self) {
         for name in entries("/dev/shm").into_iter().filter(|name| name.contains(&self.prefix)) {
             let path = Path::new("/dev/shm").join(name);
             let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
@@ -287,6 +299,12 @@ impl Drop for Test {
                 let _ = Command::new("ipcrm").args([flag, &id]).output();
             }
         }
+    }
+}
+
+impl Drop for Test {
+    fn drop(&mut self) {
+        self.clear();
         let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
         taken.retain(|number| !self.numbers.borrow().contains(number));
     }

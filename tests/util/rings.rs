@@ -44,3 +44,19 @@ pub fn died(t: &Test, ring: &str, bytes: &[u8], flags: &[&str]) {
 pub fn path_of(ring: &str) -> String {
     ring.strip_prefix("file:").map_or_else(|| format!("/dev/shm{ring}"), str::to_owned)
 }
+
+/// The sum of ipcutils-ring(5).
+pub fn sum(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Store numbers into a ring's header, and the sum of its constant part.
+pub fn store(file: &std::fs::File, numbers: &[(u64, u64)]) {
+    use std::os::unix::fs::FileExt;
+    for (at, number) in numbers {
+        file.write_all_at(&number.to_ne_bytes(), *at).unwrap();
+    }
+    let mut constant = [0; 32];
+    file.read_exact_at(&mut constant, 0).unwrap();
+    file.write_all_at(&sum(&constant).to_ne_bytes(), 32).unwrap();
+}

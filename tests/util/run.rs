@@ -30,7 +30,7 @@ static SOME_IGNORED: LazyLock<bool> = LazyLock::new(|| {
 });
 
 /// What a shell or a user may have set, and a tool or a test would go by.
-const NOT_INHERITED: [&str; 12] = [
+const NOT_INHERITED: [&str; 13] = [
     "BASH_ENV",
     "CDPATH",
     "COLUMNS",
@@ -41,6 +41,8 @@ const NOT_INHERITED: [&str; 12] = [
     "NO_COLOR",
     "PERL5OPT",
     "POSIXLY_CORRECT",
+    // With it every error of anyhow makes a backtrace.
+    "RUST_BACKTRACE",
     "TMUX",
     "TMUX_TMPDIR",
 ];
@@ -212,6 +214,11 @@ impl Running {
     /// Write to an input that was left open.
     pub fn write(&mut self, bytes: &[u8]) {
         self.child.stdin.as_mut().unwrap().write_all(bytes).unwrap();
+    }
+
+    /// The same to one that may have ended.
+    pub fn try_write(&mut self, bytes: &[u8]) {
+        let _ = self.child.stdin.as_mut().unwrap().write_all(bytes);
     }
 
     /// Wait for its end, an input left open being closed.

@@ -60,7 +60,7 @@ pub fn words(hint: &Hint, tool: &str) -> String {
         Hint::SetMode(address, bits) => format!("ipcset -m {bits:04o} {address} changes it"),
         Hint::MakeRoom => "remove what is not needed".into(),
         Hint::MakeRoomOrRemount(option) => {
-            format!("remove what is not needed with ipcunlink, or mount -o remount,{option}=N /dev/shm")
+            format!("ipcls --space tells what fills it; mount -o remount,{option}=N /dev/shm makes it larger")
         }
         Hint::AskForLess => "ask for less, or remove what is not needed with ipcunlink".into(),
         Hint::Size => format!("give {} N", flag("shmput", "--size")),
@@ -103,11 +103,13 @@ pub fn words(hint: &Hint, tool: &str) -> String {
             flag("ringput", "--resume"),
             flag("ringput", "--restart")
         ),
-        Hint::ReaderAway(name) => {
+        Hint::ReaderAway(name, address) => {
             let name = printable(name);
-            format!("ringcat --as {name} reads on, ringcat --forget {name} gives it up")
+            format!("ringcat --as {name} {address} reads on, ringcat --forget {name} {address} gives it up")
         }
-        Hint::ReadersFull => "ringcat --status lists them, ringcat --forget NAME gives one up that is away".into(),
+        Hint::ReadersFull(address) => {
+            format!("ringcat --status {address} lists them, ringcat --forget NAME {address} gives one up that is away")
+        }
         Hint::Advice(words) => words.clone(),
     }
 }
@@ -147,11 +149,9 @@ fn forms(kind: Option<Kind>, tool: &str) -> String {
 /// One of the numbers of kernel.sem: SEMMSL, SEMMNS, SEMOPM, SEMMNI. Removing other sets
 /// helps with the second and the fourth only.
 fn semaphore_limit(number: u8) -> String {
-    let (which, room) = match number {
-        1 => ("first", ""),
-        2 => ("second", ", ipcunlink makes room"),
-        3 => ("third", ""),
-        _ => ("fourth", ", ipcunlink makes room"),
-    };
-    format!("the {which} number of sysctl kernel.sem raises it{room}")
+    let now = std::fs::read_to_string("/proc/sys/kernel/sem").unwrap_or_default();
+    let numbers = now.split_whitespace().enumerate();
+    let numbers: Vec<&str> = numbers.map(|(i, now)| if i + 1 == usize::from(number) { "N" } else { now }).collect();
+    let room = if matches!(number, 2 | 4) { ", ipcunlink makes room" } else { "" };
+    format!("sysctl kernel.sem='{}' raises it{room}", numbers.join(" "))
 }

@@ -6,13 +6,15 @@ use std::os::fd::BorrowedFd;
 
 use libipc::fs::copy::{self, STEP};
 use libipc::fs::input::Input;
-use libipc::{Error, Result};
+use libipc::ring::Framing;
+use libipc::{Error, ErrorKind, Result};
 
 /// The records of an input.
 #[derive(Debug)]
 pub struct Records<'i> {
     input: &'i Input<'i>,
     end: u8,
+    framing: Framing,
     longest: usize,
     buffer: Vec<u8>,
     /// The part of the buffer from here to `filled` was read and not given out.
@@ -25,7 +27,13 @@ impl<'i> Records<'i> {
     /// The records of an input, of at most `longest` bytes. Each ends with the byte
     /// `end`; the last may lack it.
     pub fn new(input: &'i Input<'i>, end: u8, longest: usize) -> Self {
-        Records { input, end, longest, buffer: Vec::new(), begin: 0, filled: 0, at_end: false }
+        Records { end, ..Self::framed(input, Framing::End(end), longest) }
+    }
+
+    /// Records of this framing, for [`Records::some`].
+    pub fn framed(input: &'i Input<'i>, framing: Framing, longest: usize) -> Self {
+        let end = if let Framing::End(end) = framing { end } else { 0 };
+        Records { input, end, framing, longest, buffer: Vec::new(), begin: 0, filled: 0, at_end: false }
     }
 
     /// The next record without its end; None after the last. The flag says whether the
@@ -59,19 +67,25 @@ impl<'i> Records<'i> {
                 self.begin = self.filled;
                 return Ok((!record.is_empty()).then_some((record, waited)));
             }
-            // A rest goes to the front, so that no more of the buffer is touched than
-            // the records need.
-            self.buffer.copy_within(self.begin..self.filled, 0);
-            self.filled -= self.begin;
-            self.begin = 0;
-            let end = self.filled.saturating_add(STEP);
-            self.grow(end)?;
-            wait(self.input.fd())?;
-            let n = copy::read(self.input.fd(), &mut self.buffer[self.filled..end], self.input.label())?;
-            self.filled += n;
+            self.fill(&wait)?;
             waited = true;
-            self.at_end = n == 0;
         }
+    }
+
+    /// Read more of the input. `wait` is called before.
+    fn fill(&mut self, wait: impl Fn(BorrowedFd<'_>) -> Result<()>) -> Result<()> {
+        // A rest goes to the front, so that no more of the buffer is touched than the
+        // records need.
+        self.buffer.copy_within(self.begin..self.filled, 0);
+        self.filled -= self.begin;
+        self.begin = 0;
+        let end = self.filled.saturating_add(STEP);
+        self.grow(end)?;
+        wait(self.input.fd())?;
+        let n = copy::read(self.input.fd(), &mut self.buffer[self.filled..end], self.input.label())?;
+        self.filled += n;
+        self.at_end = n == 0;
+        Ok(())
     }
 
     /// Make the buffer at least this long. It doubles, up to what the longest record
@@ -88,12 +102,15 @@ impl<'i> Records<'i> {
 
     /// All records that are there, at least one, with their ends; None after the last.
     ///
-    /// The last record of the input may lack its end, unless `complete` is set. Of a
+    /// The last record of the input may lack the byte that ends it, unless `complete` is set. Of a
     /// record longer than `longest` the part comes that is there.
     ///
     /// # Errors
     /// Those of [`Records::next`], and of `wait`, which waits for input.
     pub fn some(&mut self, complete: bool, wait: impl Fn(BorrowedFd<'_>) -> Result<()>) -> Result<Option<&[u8]>> {
+        if self.framing == Framing::Length {
+            return self.some_with_lengths(wait);
+        }
         let Some((first, _)) = self.next_range(wait)? else { return Ok(None) };
         if complete && self.at_end {
             // Where the input ended there was room for more.
@@ -105,6 +122,28 @@ impl<'i> Records<'i> {
             self.begin += at + 1;
         }
         Ok(Some(&self.buffer[first.start..self.begin]))
+    }
+
+    fn some_with_lengths(&mut self, wait: impl Fn(BorrowedFd<'_>) -> Result<()>) -> Result<Option<&[u8]>> {
+        loop {
+            let there = &self.buffer[self.begin..self.filled];
+            let (whole, _) = self.framing.whole(there, u64::MAX);
+            // The part of one that is too long, as of other records.
+            let too_long = self.framing.first(there).is_some_and(|len| len > self.longest as u64);
+            let len = if whole == 0 && too_long { there.len() } else { whole };
+            if len > 0 {
+                self.begin += len;
+                return Ok(Some(&self.buffer[self.begin - len..self.begin]));
+            }
+            if self.at_end && there.is_empty() {
+                return Ok(None);
+            }
+            if self.at_end {
+                let problem = "ends within a record, whose length stands before it";
+                return Err(Error::new(ErrorKind::Failure, self.input.label(), problem));
+            }
+            self.fill(&wait)?;
+        }
     }
 }
 
@@ -133,6 +172,7 @@ pub fn whole(input: &Input<'_>, longest: usize, too_long: impl FnOnce() -> Error
 mod tests {
     use super::*;
     use libipc::ErrorKind;
+    use proptest::prelude::*;
     use std::io::{Seek, Write};
     use std::os::fd::AsFd;
 
@@ -168,6 +208,25 @@ mod tests {
     }
 
     #[test]
+    fn records_with_their_lengths() {
+        let some = |bytes: &[u8]| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(bytes).unwrap();
+            file.rewind().unwrap();
+            let input = Input::new(file.as_fd(), "a file").unwrap();
+            let mut records = Records::framed(&input, Framing::Length, 10);
+            let first = records.some(false, |_| Ok(())).map(|some| some.map(<[u8]>::to_vec));
+            let last = first.is_ok().then(|| records.some(false, |_| Ok(())).map(|some| some.map(<[u8]>::to_vec)));
+            (first.map_err(|error| error.kind), last.map(|last| last.map_err(|error| error.kind)))
+        };
+        let whole = b"\x01\0\0\0a\0\0\0\0";
+        assert_eq!(some(whole), (Ok(Some(whole.to_vec())), Some(Ok(None))));
+        assert_eq!(some(b""), (Ok(None), Some(Ok(None))));
+        assert_eq!(some(&whole[..7]), (Ok(Some(whole[..5].to_vec())), Some(Err(ErrorKind::Failure))));
+        assert_eq!(some(b"\x07\0\0\0ab").0, Ok(Some(b"\x07\0\0\0ab".to_vec())), "too long for its place");
+    }
+
+    #[test]
     fn all_records_that_are_there() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"a\n\nb\nrest").unwrap();
@@ -188,6 +247,25 @@ mod tests {
             assert!(!too_long);
             assert_eq!(found, [b"first".to_vec(), long.clone(), long, b"last".to_vec()]);
             assert!(split(&input, length - 1).1);
+        }
+    }
+
+    proptest! {
+        /// The records of any bytes are what the standard library would split them into.
+        #[test]
+        fn fuzz_records(
+            input in proptest::collection::vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..60),
+            longest in 0..20_usize,
+        ) {
+            let mut expected: Vec<_> = input.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
+            // After the last end there is no record.
+            if expected.last().is_some_and(Vec::is_empty) {
+                expected.pop();
+            }
+            let fit = expected.iter().take_while(|record| record.len() <= longest).count();
+            let too_long = fit < expected.len();
+            expected.truncate(fit);
+            prop_assert_eq!(split(&input, longest), (expected, too_long));
         }
     }
 }

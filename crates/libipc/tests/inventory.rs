@@ -2,11 +2,11 @@
 
 use std::process::{Command, Stdio};
 
-use libipc::inventory::{self, Detail, Filter, Pattern, State, Unseen};
+use libipc::inventory::{self, Detail, Filter, Patience, Pattern, State, Unseen};
 use libipc::lock::{self, Lock, LockMode};
 use libipc::mode::Mode;
 use libipc::mq::{self, Direction, Queue};
-use libipc::ring::{OnUnfinished, SMALLEST, StreamState, WriteOptions, Writer};
+use libipc::ring::{SMALLEST, StreamState, WriteOptions, Writer};
 use libipc::sem::{Create, OpenOptions, Semaphores};
 use libipc::shm::{PutOptions, ReadOptions, Segment};
 use libipc::{Address, ErrorKind, Kind, SysV};
@@ -24,8 +24,8 @@ fn a_segment_and_its_holder() {
     assert_eq!((object.size, object.mode, object.is_sysv()), (Some(5), 0o600, false));
     assert_eq!(object.uid, libipc::process::life::own_uid());
     assert!(matches!(object.detail, Detail::Segment(_)));
-    let judged = || inventory::find_all(&[own.with_kind()]).pop().unwrap().unwrap().1;
-    wait_until("nobody holds it", || judged().state == State::Unheld);
+    let judged = || inventory::find_all(&[own.with_kind()], &Patience::default()).pop().unwrap().unwrap().1;
+    wait_until("nobody holds it", || judged().state == State::Idle);
 
     let held = std::fs::File::open(own.path()).unwrap();
     let mut holder = Command::new("cat").stdin(Stdio::piped()).stdout(held).spawn().unwrap();
@@ -33,16 +33,16 @@ fn a_segment_and_its_holder() {
     let verdict = judged();
     drop(holder.stdin.take());
     holder.wait().unwrap();
-    assert_eq!(verdict.state, State::Held);
+    assert_eq!(verdict.state, State::InUse);
     assert!(verdict.holders.iter().any(|holder| (holder.pid, holder.open) == (pid, 1)), "{verdict:?}");
-    wait_until("nobody holds it any more", || judged().state == State::Unheld);
+    wait_until("nobody holds it any more", || judged().state == State::Idle);
 }
 
 #[test]
 fn a_segment_of_system_v_counts_who_has_it_attached() {
     let own = Own::key(Kind::Shm);
     put(&own.address, b"12345", &PutOptions::default()).unwrap();
-    let judged = || inventory::find_all(&[own.with_kind()]).pop().unwrap().unwrap();
+    let judged = || inventory::find_all(&[own.with_kind()], &Patience::default()).pop().unwrap().unwrap();
     let attached = || match judged().0.detail {
         Detail::Segment(segment) => segment.attached,
         other => panic!("{other:?}"),
@@ -50,7 +50,7 @@ fn a_segment_of_system_v_counts_who_has_it_attached() {
     wait_until("nobody has it attached", || attached() == Some(0));
     let (object, verdict) = judged();
     assert_eq!((object.size, object.address), (Some(5), own.with_kind()));
-    assert_eq!((verdict.state, verdict.unseen), (State::Unheld, Unseen::None));
+    assert_eq!((verdict.state, verdict.unseen), (State::Idle, Unseen::None));
     assert_eq!(object.creator.unwrap().pid, Some(std::process::id().cast_signed()));
     let segment = Segment::open(&own.address, &ReadOptions::default(), &mut now()).unwrap();
     assert_eq!((attached(), segment.size()), (Some(1), 5));
@@ -102,14 +102,7 @@ fn semaphores_of_both_interfaces() {
 #[test]
 fn a_ring_and_a_lock_tell_their_states() {
     let own = Own::name(Kind::Ring);
-    let options = WriteOptions {
-        capacity: SMALLEST,
-        mode: Mode::PRIVATE,
-        foreign: false,
-        on_unfinished: OnUnfinished::Refuse,
-        many: false,
-        overwrite: false,
-    };
+    let options = WriteOptions { capacity: SMALLEST, ..WriteOptions::default() };
     let writer = Writer::open(&own.address, &options, &mut now()).unwrap();
     let of_ring = || match inventory::find(&own.with_kind()).unwrap().detail {
         Detail::Ring(status, in_use) => (status.unwrap().writer, in_use),

@@ -8,6 +8,7 @@ mod util;
 
 mod address;
 mod documents;
+mod fuzz;
 mod inventory;
 mod lock;
 mod mq;

@@ -14,7 +14,7 @@ use libipc::lock::{Lock, LockMode, OpenOptions, pthread};
 use libipc::mode::Mode;
 use libipc::process::command::End;
 use libipc::process::signals::Deferred;
-use libipc::ring::{SMALLEST, WriteOptions, Writer};
+use libipc::ring::{Framing, SMALLEST, WriteOptions, Writer};
 use libipc::sem::{self, Op, Ops, Semaphores};
 use libipc::shm::PutOptions;
 use libipc::{Address, ErrorKind, Kind, SysV};
@@ -91,8 +91,7 @@ fn acquire(own: &Own) -> Lock {
 }
 
 fn ring(own: &Own) -> Writer {
-    let options = WriteOptions { capacity: SMALLEST, ..WriteOptions::default() };
-    Writer::open(&own.address, &options, &mut now()).unwrap()
+    Writer::open(&own.address, &WriteOptions { capacity: SMALLEST, ..WriteOptions::default() }, &mut now()).unwrap()
 }
 
 /// A flag that is set when the signal comes.
@@ -160,7 +159,7 @@ fn a_hosts_sigbus_handler_comes_back() {
     low_level::raise(SIGBUS).unwrap();
     assert!(noticed.swap(false, Ordering::SeqCst));
     std::fs::File::options().write(true).open(own.path()).unwrap().set_len(0).unwrap();
-    assert_eq!(kind(writer.append(b"x", b'x', &mut now())), ErrorKind::Gone);
+    assert_eq!(kind(writer.append(b"x", Framing::End(b'x'), &mut now())), ErrorKind::Gone);
     drop(writer);
     assert!(!noticed.load(Ordering::SeqCst));
     low_level::raise(SIGBUS).unwrap();

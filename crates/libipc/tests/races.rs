@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use libipc::fs::copy::Control;
 use libipc::fs::input::Input;
-use libipc::inventory::{self, State};
+use libipc::inventory::{self, Admit, Patience, State};
 use libipc::lock::{Lock, LockMode, OpenOptions};
 use libipc::mode::Mode;
 use libipc::shm::{self, PutOptions, ReadOptions, Segment};
@@ -21,11 +21,11 @@ use libipc::{Error, ErrorKind, Kind, KindAddress, Result};
 
 use crate::util::{Own, content, file, now, patient, put};
 
-/// Rounds in a usual run, or with IPCUTILS_TORTURE ten times as many for each of its
+/// Rounds in a usual run, or with IPCUTILS_TORTURE forty times as many for each of its
 /// units.
 fn rounds(short: u64) -> u64 {
     let times = std::env::var("IPCUTILS_TORTURE").ok().and_then(|times| times.parse::<u64>().ok());
-    times.map_or(short, |times| 10 * times * short)
+    times.map_or(short, |times| 40 * times * short)
 }
 
 /// Ends the others when a thread fails.
@@ -42,7 +42,7 @@ impl Drop for Alarm<'_> {
 /// Refuse what somebody holds, as a careful remover does.
 fn unheld(object: &inventory::Object, verdict: &inventory::Verdict) -> Result<()> {
     match verdict.state {
-        State::Held => Err(Error::new(ErrorKind::Busy, &object.address, "is held")),
+        State::InUse => Err(Error::new(ErrorKind::Busy, &object.address, "is held")),
         _ => Ok(()),
     }
 }
@@ -57,7 +57,7 @@ fn remove_unheld(address: &KindAddress, done: &AtomicBool) -> u64 {
             continue;
         };
         found += 1;
-        match inventory::remove(&object, Some(&unheld)) {
+        match inventory::remove(&object, Some(Admit { patience: &Patience::default(), check: &unheld })) {
             Ok(()) => removed += 1,
             Err(error) => {
                 let expected = [ErrorKind::Gone, ErrorKind::Missing, ErrorKind::Busy];

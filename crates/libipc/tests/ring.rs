@@ -4,13 +4,38 @@ use std::io::{Read, Seek};
 use std::os::fd::AsFd;
 
 use libipc::error::Hint;
+use libipc::fs::copy::Control;
 use libipc::fs::input::Input;
 use libipc::mode::Mode;
-use libipc::ring::{self, OnUnfinished, ReadOptions, Reader, StartAt, Status, StreamState, WriteOptions, Writer};
+use libipc::ring::{
+    self, Framing, OnUnfinished, Output, ReadOptions, Reader, StartAt, Status, StreamState, WriteOptions, Writer,
+};
 use libipc::wait::Wait;
 use libipc::{Address, Discard, ErrorKind, Kind, Result};
 
 use crate::util::{Own, brief, file, kind, now, patient, wait_until};
+
+const WRITE: WriteOptions = WriteOptions {
+    capacity: ring::SMALLEST,
+    mode: Mode::PRIVATE,
+    foreign: false,
+    on_unfinished: OnUnfinished::Refuse,
+    many: false,
+    overwrite: false,
+    while_read: false,
+    max_lag: None,
+    expire: None,
+};
+
+const READ: ReadOptions = ReadOptions {
+    wait: false,
+    name: None,
+    start_at: StartAt::Oldest,
+    follow: false,
+    framing: Framing::Bytes,
+    count: None,
+    drain: false,
+};
 
 #[test]
 fn a_ring_too_small_to_be_of_use_is_refused() {
@@ -53,18 +78,6 @@ fn a_ring_that_was_made_in_vain_is_discarded() {
     });
 }
 
-const WRITE: WriteOptions = WriteOptions {
-    capacity: ring::SMALLEST,
-    mode: Mode::PRIVATE,
-    foreign: false,
-    on_unfinished: OnUnfinished::Refuse,
-    many: false,
-    overwrite: false,
-};
-
-const READ: ReadOptions =
-    ReadOptions { wait: false, name: None, start_at: StartAt::Oldest, follow: false, end: None, count: None };
-
 fn writer(address: &Address, options: &WriteOptions) -> Result<Writer> {
     Writer::open(address, options, &mut now())
 }
@@ -76,7 +89,10 @@ fn reader(address: &Address, options: &ReadOptions) -> Result<Reader> {
 /// What the reader copies until the end of the stream, and how many bytes it lost.
 fn read(reader: &mut Reader, wait: &mut Wait) -> (Vec<u8>, u64, Result<()>) {
     let (mut out, mut lost, mut content) = (file(b""), 0, Vec::new());
-    let done = reader.copy_to(out.as_fd(), wait, &mut |bytes| lost += bytes);
+    let done = {
+        let mut to = Output::Descriptor(out.as_fd());
+        reader.copy_to(&mut to, wait, &mut |bytes| lost += bytes, &mut Control::default())
+    };
     out.rewind().unwrap();
     out.read_to_end(&mut content).unwrap();
     (content, lost, done)
@@ -95,9 +111,9 @@ fn every_reader_gets_every_byte() {
     let mut readers = [reader(&own.address, &READ).unwrap(), reader(&own.address, &READ).unwrap()];
     one.wait_for_readers(2, &mut now()).unwrap();
     assert_eq!(kind(one.wait_for_readers(3, &mut now())), ErrorKind::Busy);
-    one.append(b"first\n", b'\n', &mut now()).unwrap();
+    one.append(b"first\n", Framing::End(b'\n'), &mut now()).unwrap();
     let more = file(b"and more");
-    one.copy_from(&Input::new(more.as_fd(), "a file").unwrap(), &mut now()).unwrap();
+    one.copy_from(&Input::new(more.as_fd(), "a file").unwrap(), &mut now(), &mut Control::default()).unwrap();
     assert_eq!((one.position(), one.capacity()), (14, ring::SMALLEST));
     one.check().unwrap();
     one.end();
@@ -115,17 +131,17 @@ fn every_reader_gets_every_byte() {
 fn a_full_ring_makes_its_writer_wait_or_overwrites() {
     let own = Own::name(Kind::Ring);
     let mut waits = writer(&own.address, &WRITE).unwrap();
-    waits.append(&[b'x'; 4096], b'x', &mut now()).unwrap();
-    assert_eq!(kind(waits.append(b"y", b'y', &mut now())), ErrorKind::Busy);
-    assert_eq!(kind(waits.append(b"y", b'y', &mut brief())), ErrorKind::TimedOut);
-    let long = waits.append(&[b'x'; 4097], b'\n', &mut now()).unwrap_err();
+    waits.append(&[b'x'; 4096], Framing::End(b'x'), &mut now()).unwrap();
+    assert_eq!(kind(waits.append(b"y", Framing::End(b'y'), &mut now())), ErrorKind::Busy);
+    assert_eq!(kind(waits.append(b"y", Framing::End(b'y'), &mut brief())), ErrorKind::TimedOut);
+    let long = waits.append(&[b'x'; 4097], Framing::End(b'\n'), &mut now()).unwrap_err();
     assert_eq!((long.kind, long.hint.as_deref()), (ErrorKind::NoRoom, Some(&Hint::LargerRing)));
 
     let own = Own::name(Kind::Ring);
     let mut overwrites = writer(&own.address, &WriteOptions { overwrite: true, ..WRITE }).unwrap();
     let mut slow = reader(&own.address, &READ).unwrap();
     for _ in 0..2 {
-        overwrites.append(&[b'x'; 4096], b'x', &mut now()).unwrap();
+        overwrites.append(&[b'x'; 4096], Framing::End(b'x'), &mut now()).unwrap();
     }
     overwrites.end();
     let (content, lost, done) = read(&mut slow, &mut now());
@@ -137,7 +153,7 @@ fn a_full_ring_makes_its_writer_wait_or_overwrites() {
 fn a_writer_that_died_is_told_of() {
     let own = Own::name(Kind::Ring);
     let mut dies = writer(&own.address, &WRITE).unwrap();
-    dies.append(b"half", b'\n', &mut now()).unwrap();
+    dies.append(b"half", Framing::End(b'\n'), &mut now()).unwrap();
     drop(dies);
     let mut reader = reader(&own.address, &READ).unwrap();
     let (content, _, done) = read(&mut reader, &mut patient());
@@ -158,8 +174,9 @@ fn a_writer_that_died_is_told_of() {
 fn a_name_keeps_the_position_of_a_reader() {
     let own = Own::name(Kind::Ring);
     let mut one = writer(&own.address, &WRITE).unwrap();
-    one.append(b"a\nb\n", b'\n', &mut now()).unwrap();
-    let named = |count| ReadOptions { name: Some("me".into()), end: Some(b'\n'), count: Some(count), ..READ };
+    one.append(b"a\nb\n", Framing::End(b'\n'), &mut now()).unwrap();
+    let named =
+        |count| ReadOptions { name: Some("me".into()), framing: Framing::End(b'\n'), count: Some(count), ..READ };
     let mut first = reader(&own.address, &named(1)).unwrap();
     assert_eq!(read(&mut first, &mut now()).0, b"a\n");
     assert_eq!(kind(reader(&own.address, &named(1))), ErrorKind::Busy);
@@ -184,11 +201,11 @@ fn many_writers_share_a_stream_until_it_is_ended() {
     let many = WriteOptions { many: true, ..WRITE };
     let mut writers = [writer(&own.address, &many).unwrap(), writer(&own.address, &many).unwrap()];
     for writer in &mut writers {
-        writer.append(b"x\n", b'\n', &mut now()).unwrap();
+        writer.append(b"x\n", Framing::End(b'\n'), &mut now()).unwrap();
     }
     assert_eq!(kind(writer(&own.address, &WRITE)), ErrorKind::Busy);
     ring::end(&own.address, &mut now()).unwrap();
-    assert_eq!(kind(writers[0].append(b"y\n", b'\n', &mut now())), ErrorKind::Gone);
+    assert_eq!(kind(writers[0].append(b"y\n", Framing::End(b'\n'), &mut now())), ErrorKind::Gone);
     let mut reader = reader(&own.address, &READ).unwrap();
     assert_eq!(read(&mut reader, &mut now()), (b"x\nx\n".to_vec(), 0, Ok(())));
 }
@@ -218,13 +235,13 @@ fn nine_rings_open_at_once_survive_a_truncation() {
     let own: Vec<_> = (0..9).map(|_| Own::name(Kind::Ring)).collect();
     let mut writers: Vec<_> = own.iter().map(|own| writer(&own.address, &WRITE).unwrap()).collect();
     for writer in &mut writers {
-        writer.append(b"x", b'x', &mut now()).unwrap();
+        writer.append(b"x", Framing::End(b'x'), &mut now()).unwrap();
     }
     for own in &own {
         let file = std::fs::File::options().write(true).open(own.path()).unwrap();
         file.set_len(0).unwrap();
     }
     for writer in &mut writers {
-        assert_eq!(kind(writer.append(b"x", b'x', &mut now())), ErrorKind::Gone);
+        assert_eq!(kind(writer.append(b"x", Framing::End(b'x'), &mut now())), ErrorKind::Gone);
     }
 }

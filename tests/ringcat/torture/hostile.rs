@@ -35,7 +35,7 @@ fn k14_flipped_bits_and_random_words() {
         for round in 0..rounds(17) {
             file.write_all_at(&whole, 0).unwrap();
             let random = noise(round as u64, 16);
-            let at = [0, 8, 12, 16, 24, 64, 72, 80, 88, 92, 128, 192, 256, 4096, 4100, 4104, 4112][round % 17];
+            let at = [0, 8, 16, 24, 32, 64, 72, 88, 92, 96, 128, 192, 256, 384, 392, 4096, 4104][round % 17];
             if round % 2 == 0 {
                 let at = at as usize + usize::from(random[0] % 8);
                 file.write_all_at(&[whole[at] ^ 1 << (random[1] % 8)], at as u64).unwrap();
@@ -59,7 +59,7 @@ fn k14_flipped_bits_and_random_words() {
 
 #[test]
 fn k14_a_live_scribbler() {
-    const WORDS: [u64; 12] = [64, 72, 88, 128, 132, 192, 196, 256, 4096, 4104, 4160, 4168];
+    const WORDS: [u64; 12] = [64, 72, 88, 96, 128, 132, 192, 256, 4096, 4104, 4224, 4232];
     let t = Test::new();
     for round in 0..rounds(6) {
         let r = t.name(round);
@@ -103,7 +103,7 @@ fn k15_k16_truncated_at_any_moment() {
         let many = noise(round as u64, 2);
         let (begin, moment) = (Instant::now(), Duration::from_micros(u64::from(many[0]) * 20));
         wait_until("the moment", || begin.elapsed() >= moment);
-        let length = [0, 4096, 8192, 20_000, 60_000][usize::from(many[1]) % 5];
+        let length = [0, 4096, 12_288, 20_000, 60_000][usize::from(many[1]) % 5];
         File::options().write(true).open(path_of(&r)).unwrap().set_len(length).unwrap();
         for process in [reader, overrun, writer] {
             let output = process.output();

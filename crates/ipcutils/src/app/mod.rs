@@ -14,6 +14,7 @@
 //! | a timer, and the action of the last real-time signal | calls without a timeout of their own end | when the wait is over |
 //! | the umask, read by setting it, only without /proc | System V objects obey it too | at once |
 //! | SIGTSTP, SIGCONT, SIGWINCH, by `ipcls --watch` | the screen is given back | handlers before ours still run; a stop stops |
+//! | a child in other namespaces, by `--namespace` | no process comes back from there | when the work is done |
 //! | termios(3), by `ipcls --watch` | single keys | however it ends |
 //!
 //! Statics, all in libipc: how the process was started, what it says without memory, the guarded mappings, the
@@ -29,6 +30,7 @@ use std::ffi::OsString;
 use std::os::fd::AsFd;
 
 use clap::error::ErrorKind as ClapKind;
+use libipc::process::namespace;
 use libipc::process::start::{self, Standard};
 use libipc::{Error, ErrorKind};
 
@@ -47,6 +49,11 @@ pub trait Tool: clap::Parser {
     /// # Errors
     /// A [`libipc::Error`], whose kind decides the exit status.
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome>;
+
+    /// The process in whose namespaces it runs, in a child; None for our own.
+    fn namespace(&self) -> Option<i32> {
+        None
+    }
 }
 
 /// The `main` of every binary. It gets the name of the tool and the arguments, of which
@@ -104,16 +111,23 @@ pub fn run<T: Tool>(args: impl IntoIterator<Item = OsString>, io: &Io<'_>) -> u8
     if command {
         start::set_last_status(OWN_FAILURE);
     }
-    let error = match tool.run(io) {
-        Ok(Outcome::Done) => return 0,
-        Ok(Outcome::Failed(status)) => return status,
-        Err(error) => error,
+    let namespace = tool.namespace();
+    let run = || {
+        let error = match tool.run(io) {
+            Ok(Outcome::Done) => return 0,
+            Ok(Outcome::Failed(status)) => return status,
+            Err(error) => error,
+        };
+        let kind = tell(&error, io);
+        match (kind, busy) {
+            (ErrorKind::Busy | ErrorKind::TimedOut, Some(busy)) => busy,
+            _ if command => status_beside_command(kind),
+            _ => status(kind),
+        }
     };
-    let kind = tell(&error, io);
-    match (kind, busy) {
-        (ErrorKind::Busy | ErrorKind::TimedOut, Some(busy)) => busy,
-        _ if command => status_beside_command(kind),
-        _ => status(kind),
+    match namespace {
+        None => run(),
+        Some(pid) => namespace::within(pid, run).unwrap_or_else(|error| io.fail(&error, &[])),
     }
 }
 

@@ -2,12 +2,16 @@
 
 mod values;
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use libipc::address::{Address, Form, Kind};
-use libipc::inventory;
+use libipc::inventory::users::Names;
+use libipc::inventory::{self, Patience, State};
 use libipc::mode::Mode;
 use libipc::mq::{Create, Queue};
+use libipc::ring::Framing;
+use libipc::text::printable;
 use libipc::wait::Timeout;
 use libipc::{Error, ErrorKind, Hint, Result};
 
@@ -57,7 +61,10 @@ pub struct Filter {
     /// Only your own
     #[arg(long)]
     mine: bool,
-    /// Only those that were not used for this long
+    /// Only those of this user
+    #[arg(long, value_name = "USER", conflicts_with = "mine")]
+    user: Option<OsString>,
+    /// Only those not used or changed for this long
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     older: Option<Duration>,
     /// Only those whose address or name matches
@@ -66,15 +73,30 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether an option other than `--mine` chooses among the objects.
+    /// Whether an option other than that of a user chooses among the objects.
     pub fn chooses(&self) -> bool {
         self.older.is_some() || self.name.is_some()
     }
 
-    /// The filter, for the library.
-    pub fn wanted(&self, user: Option<u32>, orphans: bool) -> inventory::Filter {
-        let uid = if self.mine { Some(libipc::process::life::own_uid()) } else { user };
-        inventory::Filter { uid, pattern: self.name.clone(), older: self.older, orphans }
+    /// What makes an orphan.
+    pub fn patience(&self) -> Patience {
+        Patience::older(self.older)
+    }
+
+    /// The filter, for the library: objects in these states, or in any.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] if there is no such user.
+    pub fn wanted(&self, users: &Names, states: Vec<State>) -> Result<inventory::Filter> {
+        let uid = match &self.user {
+            _ if self.mine => Some(libipc::process::life::own_uid()),
+            Some(user) => Some(users.number(user).ok_or_else(|| {
+                let error = Error::new(ErrorKind::Usage, printable(user), "is no user of /etc/passwd");
+                error.hint(Hint::Advice("say the number of the user".into()))
+            })?),
+            None => None,
+        };
+        Ok(inventory::Filter { uid, pattern: self.name.clone(), older: self.older, states })
     }
 }
 
@@ -96,6 +118,32 @@ impl Ends {
             (true, _) => Some(b'\n'),
             (_, true) => Some(0),
             _ => None,
+        }
+    }
+}
+
+/// How the records of a stream are told apart.
+#[derive(clap::Args, Debug)]
+pub struct Framed {
+    /// Records are lines
+    #[arg(short, long, conflicts_with_all = ["null", "binary"])]
+    lines: bool,
+    /// Records end with a NUL
+    #[arg(short = '0', long, conflicts_with = "binary")]
+    null: bool,
+    /// Records have their length before them: 4 bytes
+    #[arg(short = 'B', long)]
+    binary: bool,
+}
+
+impl Framed {
+    /// The framing, for the library.
+    pub fn framing(&self) -> Framing {
+        match (self.lines, self.null, self.binary) {
+            (true, ..) => Framing::End(b'\n'),
+            (_, true, _) => Framing::End(0),
+            (.., true) => Framing::Length,
+            _ => Framing::Bytes,
         }
     }
 }

@@ -52,6 +52,15 @@ pub fn columns(text: &str) -> Result<Columns, String> {
     text.split(',').map(column).collect::<Result<_, _>>().map(Columns)
 }
 
+/// COLUMN or -COLUMN: true for the largest first.
+pub fn sort_key(text: &str) -> Result<(&'static Column, bool), String> {
+    let (word, reverse) = text.strip_prefix('-').map_or((text, false), |word| (word, true));
+    columns(word).and_then(|columns| match columns.0[..] {
+        [column] => Ok((column, reverse)),
+        _ => Err("one column sorts".to_owned()),
+    })
+}
+
 /// PROJ of ftok(3).
 pub fn proj() -> impl TypedValueParser<Value = Proj> {
     OsStringValueParser::new().try_map(|text: OsString| {

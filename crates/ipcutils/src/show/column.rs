@@ -1,12 +1,10 @@
 //! The columns of ipcls: what can be said of an object, each by one word.
 
-use std::time::{Duration, SystemTime};
-
 use libipc::inventory::users::Names;
 use libipc::inventory::{Detail, Object, Queue, Segment, Semaphores, Unseen, Verdict};
 
 use super::status::{lock_summary, ring_summary};
-use crate::human;
+use super::value::{Element, Value};
 
 /// An object, and its verdict if the columns ask for one.
 #[derive(Clone, Debug)]
@@ -15,35 +13,6 @@ pub struct Row {
     pub object: Object,
     /// Who holds it.
     pub verdict: Option<Verdict>,
-}
-
-/// The content of a field.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value {
-    /// This kind of object has no such thing.
-    Absent,
-    /// It cannot be known.
-    Unknown,
-    /// Words.
-    Text(String),
-    /// A number.
-    Number(u64),
-    /// A number of bytes.
-    Bytes(u64),
-    /// Permission bits.
-    Mode(u32),
-    /// A number for each element.
-    Numbers(Vec<u64>),
-    /// Two numbers for each element.
-    Pairs(Vec<(u64, u64)>),
-    /// Processes, and whether there may be others.
-    Holders(Vec<u64>, Unseen),
-    /// How long ago something was.
-    Age(Duration),
-    /// A moment.
-    Time(SystemTime),
-    /// Yes or no.
-    Flag(bool),
 }
 
 /// What values are made from.
@@ -83,8 +52,8 @@ pub struct Column {
 #[derive(Debug)]
 enum Source {
     Object(fn(&Object, &Context) -> Value),
-    /// From the verdict, for which all processes are looked at.
-    Verdict(fn(&Verdict) -> Value),
+    /// From the verdict too, for which all processes are looked at.
+    Verdict(fn(&Object, &Verdict) -> Value),
 }
 
 /// Columns that were chosen.
@@ -117,7 +86,7 @@ impl Column {
     pub fn value(&self, row: &Row, context: &Context) -> Value {
         match (&self.value, &row.verdict) {
             (Source::Object(value), _) => value(&row.object, context),
-            (Source::Verdict(value), Some(verdict)) => value(verdict),
+            (Source::Verdict(value), Some(verdict)) => value(&row.object, verdict),
             (Source::Verdict(_), None) => Value::Unknown,
         }
     }
@@ -128,15 +97,15 @@ impl Column {
     }
 
     /// The columns of a table, if none are chosen.
-    pub const DEFAULT: [&str; 8] = ["state", "owner", "mode", "size", "use", "holders", "age", "address"];
+    pub const DEFAULT: [&str; 9] = ["state", "owner", "mode", "size", "use", "waiting", "holders", "age", "address"];
 
     /// The columns of `--watch`, if none are chosen.
-    pub const WATCHED: [&str; 6] = ["state", "use", "waiters", "holders", "age", "address"];
+    pub const WATCHED: [&str; 6] = ["state", "use", "waiting", "holders", "age", "address"];
 
     /// All columns, in the order of the manual.
     pub const ALL: &[Column] = &[
         column("address", |object, _| Value::Text(object.address.to_string())),
-        judged("state", |verdict| Value::Text(verdict.state.as_str().into())),
+        judged("state", |_, verdict| Value::Text(verdict.state.as_str().into())),
         column("type", |object, _| Value::Text(object.address.kind().as_str().into())),
         column("api", |object, _| Value::Text(if object.is_sysv() { "sysv" } else { "posix" }.into())),
         column("key", |object, _| or_absent(object.key, |key| Value::Text(key.to_string()))),
@@ -165,12 +134,11 @@ impl Column {
             }
         }),
         column("values", values),
-        column("waiters", waiters),
-        judged("holders", |verdict| {
-            let pids = verdict.holders.iter().map(|holder| u64::from(holder.pid.unsigned_abs())).collect();
-            Value::Holders(pids, verdict.unseen)
-        }),
-        judged("others", |verdict| match verdict.unseen {
+        column("elements", elements),
+        judged("waiting", waiting),
+        judged("waiters", |_, verdict| Value::Waiters(verdict.waiters.clone())),
+        judged("holders", |object, verdict| Value::Holders(verdict.holders.clone(), verdict.unseen, object.is_sysv())),
+        judged("others", |_, verdict| match verdict.unseen {
             Unseen::None => Value::Number(0),
             Unseen::Some(count) => Value::Number(count),
             Unseen::Unknown => Value::Unknown,
@@ -193,6 +161,7 @@ impl Column {
         column("creator-uid", |object, _| or_absent(object.creator, |creator| Value::Number(creator.uid.into()))),
         column("last-pid", last_pid),
         column("age", |object, _| Value::Age(object.age())),
+        column("used", |object, _| or_absent(object.times.used(), Value::Time)),
         column("created", |object, _| or_absent(object.times.created, Value::Time)),
         column("changed", |object, _| or_absent(object.times.changed, Value::Time)),
         column("modified", |object, _| or_absent(object.times.modified, Value::Time)),
@@ -208,7 +177,7 @@ const fn column(name: &'static str, value: fn(&Object, &Context) -> Value) -> Co
     Column { name, value: Source::Object(value) }
 }
 
-const fn judged(name: &'static str, value: fn(&Verdict) -> Value) -> Column {
+const fn judged(name: &'static str, value: fn(&Object, &Verdict) -> Value) -> Column {
     Column { name, value: Source::Verdict(value) }
 }
 
@@ -265,10 +234,27 @@ fn values(object: &Object, _: &Context) -> Value {
     }
 }
 
-fn waiters(object: &Object, _: &Context) -> Value {
-    match object.detail {
-        Detail::Semaphores(_) => object.waiting().map_or(Value::Unknown, Value::Pairs),
-        _ => Value::Absent,
+fn elements(object: &Object, _: &Context) -> Value {
+    let Detail::Semaphores(Semaphores { count, values, .. }) = &object.detail else { return Value::Absent };
+    let (waiting, last) = (object.waiting(), object.last_pids());
+    let element = |index: usize| Element {
+        index,
+        value: values.as_ref().and_then(|values| values.get(index)).map(|value| u64::from(*value)),
+        waiting: waiting.as_ref().and_then(|waiting| waiting.get(index)).map(|waiting| waiting.0),
+        waiting_for_zero: waiting.as_ref().and_then(|waiting| waiting.get(index)).map(|waiting| waiting.1),
+        last_pid: last.as_ref().and_then(|last| last.get(index)).copied(),
+    };
+    Value::Elements((0..usize::try_from(*count).unwrap_or(0)).map(element).collect())
+}
+
+/// How many wait: by the kernel's count, by the object's own, or as many as were found.
+fn waiting(object: &Object, verdict: &Verdict) -> Value {
+    match (&object.detail, verdict.waiting) {
+        (Detail::Semaphores(Semaphores { waiting: Some(waiting), .. }), _) => Value::Number(u64::from(*waiting)),
+        (Detail::Lock(Ok(status), _), _) => Value::Number((status.waiters.len() + status.sleepers.len()) as u64),
+        (Detail::Segment(_) | Detail::Ring(..), Some(0) | None) => Value::Absent,
+        (Detail::Semaphores(_), None) => Value::Unknown,
+        (_, waiting) => Value::Found(waiting.unwrap_or(0), waiting.is_some()),
     }
 }
 
@@ -287,6 +273,7 @@ fn last_pid(object: &Object, _: &Context) -> Value {
 fn in_use(object: &Object, _: &Context) -> Value {
     let text = match &object.detail {
         Detail::Segment(_) => return Value::Absent,
+        Detail::Semaphores(Semaphores { corrupt: true, .. }) => "corrupt".to_owned(),
         Detail::Queue(Queue { messages: None, .. }) | Detail::Semaphores(Semaphores { values: None, .. }) => {
             return Value::Unknown;
         }
@@ -310,80 +297,4 @@ fn in_use(object: &Object, _: &Context) -> Value {
         Detail::Ring(Err(_), _) | Detail::Lock(Err(_), _) => "corrupt".to_owned(),
     };
     Value::Text(text)
-}
-
-impl Value {
-    /// The value for people, in a table.
-    pub fn in_table(&self) -> String {
-        match self {
-            Value::Bytes(bytes) => human::size(*bytes),
-            Value::Age(age) => human::age(*age),
-            Value::Pairs(pairs) => pairs.iter().map(|(one, other)| one + other).sum::<u64>().to_string(),
-            Value::Holders(pids, others) => {
-                const SHOWN: usize = 2;
-                let mut words: Vec<String> = pids.iter().take(SHOWN).map(u64::to_string).collect();
-                let more = pids.len().saturating_sub(SHOWN) as u64;
-                match others {
-                    Unseen::Unknown if more > 0 => words.push(format!("+{more}+?")),
-                    Unseen::Unknown if words.is_empty() => words.push("?".into()),
-                    Unseen::Unknown => words.push("+?".into()),
-                    Unseen::None if more == 0 => {}
-                    Unseen::None => words.push(format!("+{more}")),
-                    Unseen::Some(unseen) => words.push(format!("+{}", more + unseen)),
-                }
-                if words.is_empty() { "-".into() } else { words.join(",") }
-            }
-            other => other.plain(),
-        }
-    }
-
-    /// The value for scripts, and where there is room: nothing is shortened.
-    pub fn plain(&self) -> String {
-        let join = |words: Vec<String>| if words.is_empty() { "-".to_owned() } else { words.join(",") };
-        match self {
-            Value::Absent => "-".into(),
-            Value::Unknown => "?".into(),
-            Value::Text(text) => text.clone(),
-            Value::Number(number) | Value::Bytes(number) => number.to_string(),
-            Value::Mode(mode) => format!("{mode:04o}"),
-            Value::Numbers(numbers) => join(numbers.iter().map(u64::to_string).collect()),
-            Value::Pairs(pairs) => join(pairs.iter().map(|(one, other)| format!("{one}+{other}")).collect()),
-            Value::Holders(pids, others) => {
-                let mut words: Vec<String> = pids.iter().map(u64::to_string).collect();
-                match others {
-                    Unseen::None => {}
-                    Unseen::Some(count) => words.push(format!("+{count}")),
-                    Unseen::Unknown => words.push("?".into()),
-                }
-                join(words)
-            }
-            Value::Age(age) => age.as_secs().to_string(),
-            Value::Time(time) => human::timestamp(*time),
-            Value::Flag(flag) => if *flag { "yes" } else { "no" }.into(),
-        }
-    }
-
-    /// Whether the value stands at the right of its column.
-    pub fn is_numeric(&self) -> bool {
-        matches!(self, Value::Number(_) | Value::Bytes(_) | Value::Age(_) | Value::Mode(_))
-    }
-
-    /// The value as one field of a line: blanks are escaped too.
-    pub fn raw(&self) -> String {
-        self.plain().replace(' ', "\\x20")
-    }
-}
-
-impl serde::Serialize for Value {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Value::Absent | Value::Unknown => serializer.serialize_none(),
-            Value::Number(number) | Value::Bytes(number) => serializer.serialize_u64(*number),
-            Value::Numbers(numbers) | Value::Holders(numbers, _) => serializer.collect_seq(numbers),
-            Value::Pairs(pairs) => serializer.collect_seq(pairs),
-            Value::Age(age) => serializer.serialize_u64(age.as_secs()),
-            Value::Flag(flag) => serializer.serialize_bool(*flag),
-            other => serializer.serialize_str(&other.plain()),
-        }
-    }
 }

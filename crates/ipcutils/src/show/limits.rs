@@ -1,6 +1,6 @@
 //! How ipcls shows the limits of the kernel.
 
-use libipc::inventory::limits::{KernelLimit, Max};
+use libipc::inventory::limits::{KernelLimit, Max, Unit};
 use serde::Serialize;
 
 use super::table::{self, Cell, Colours};
@@ -8,11 +8,11 @@ use crate::human;
 
 /// The limits as a table.
 pub fn table(limits: &[KernelLimit], headings: bool, colours: Colours) -> String {
-    let names = ["LIMIT", "MAX", "USED", "USE%", "", "TO RAISE IT"].map(str::to_owned);
+    let names = ["LIMIT", "MAX", "USED", "USE%", "", "UNIT", "TO RAISE IT"].map(str::to_owned);
     let rows: Vec<_> = limits
         .iter()
         .map(|limit| {
-            let number = |number: u64| if limit.bytes { human::size(number) } else { number.to_string() };
+            let number = |number: u64| if limit.unit == Unit::Bytes { human::size(number) } else { number.to_string() };
             let max = match &limit.max {
                 Max::Number(max) => number(*max),
                 Max::Unlimited => "no limit".into(),
@@ -32,6 +32,7 @@ pub fn table(limits: &[KernelLimit], headings: bool, colours: Colours) -> String
                 Cell::right(used),
                 Cell::right(percent),
                 Cell::left(if alarm { "!" } else { "" }),
+                Cell::left(limit.unit.as_str()),
                 Cell::left(limit.hint.as_ref().unwrap_or(&limit.raise)),
             ];
             cells.iter_mut().for_each(|cell| cell.alarm = alarm);
@@ -52,6 +53,9 @@ struct Json<'a> {
     used: Option<u64>,
     percent: Option<u64>,
     unit: &'a str,
+    /// Of one unit, where that is not a byte but some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_each: Option<u64>,
     close: bool,
     raise: &'a str,
 }
@@ -65,7 +69,8 @@ impl<'a> Json<'a> {
             max: if let Max::Number(max) = limit.max { Some(max) } else { None },
             used: limit.used,
             percent: limit.percent(),
-            unit: if limit.bytes { "bytes" } else { "number" },
+            unit: limit.unit.as_str(),
+            bytes_each: if let Unit::Pages(bytes) = limit.unit { Some(bytes) } else { None },
             close: limit.is_close(),
             raise: &limit.raise,
         }

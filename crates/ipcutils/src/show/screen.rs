@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
 use libipc::Result;
-use libipc::inventory::{Detail, Object, Queue, Semaphores, State};
+use libipc::inventory::{Detail, Object, Queue, Semaphores};
 use libipc::process::terminal::{Event, Terminal};
 
 use super::column::Row;
+use super::listing::Listing;
 use super::table::{Cell, Colours, table};
 use super::view::View;
 use crate::app::Io;
@@ -16,6 +17,8 @@ use crate::human;
 
 /// How many ticks are remembered.
 const HISTORY: usize = 10;
+/// How many steps a sparkline has without Unicode.
+const ASCII_STEPS: usize = 8;
 /// Switch to the other screen, without a cursor and without wrapping long lines.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
@@ -87,7 +90,7 @@ fn steps() -> &'static [char] {
 }
 
 /// What was seen at a tick: the objects, and what could not be listed.
-type Seen = (Vec<Row>, Vec<String>);
+type Seen = (Listing, Vec<String>);
 
 /// Draw the table at each tick until the user quits.
 ///
@@ -101,14 +104,14 @@ pub fn watch(io: &Io<'_>, every: Duration, view: &View<'_>, mut look: impl FnMut
     let done = (|| {
         write(ENTER)?;
         let mut seen = look();
-        remember(&mut tracks, &seen.0);
+        remember(&mut tracks, &seen.0.rows);
         let mut next = Instant::now() + every;
         loop {
             write(&frame(view, &seen, &tracks, terminal.size(), colours))?;
             match terminal.wait(next.saturating_duration_since(Instant::now())) {
                 Event::Tick => {
                     seen = look();
-                    remember(&mut tracks, &seen.0);
+                    remember(&mut tracks, &seen.0.rows);
                     // Late ticks are left out.
                     next = (next + every).max(Instant::now());
                 }
@@ -147,17 +150,15 @@ fn remember(tracks: &mut Tracks, rows: &[Row]) {
 
 fn frame(
     view: &View<'_>,
-    (seen, failures): &Seen,
+    (listing, failures): &Seen,
     tracks: &Tracks,
     (columns, rows): (usize, usize),
     colours: Colours,
 ) -> String {
     let steps = steps();
+    let seen = &listing.rows;
     let mut lines = Vec::new();
-    let is_orphan = |row: &&Row| row.verdict.as_ref().is_some_and(|verdict| verdict.state == State::Orphan);
-    let orphans = seen.iter().filter(is_orphan).count();
-    let plural = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
-    let title = format!("{}, {}", plural(seen.len(), "object"), plural(orphans, "orphan"));
+    let title = listing.counts();
     let clock = format!("{}  q quits", human::timestamp(SystemTime::now()));
     lines.push(format!("{title}{clock:>width$}", width = columns.saturating_sub(title.len()).max(clock.len() + 2)));
     lines.push(String::new());
@@ -166,7 +167,8 @@ fn frame(
     let mut headings: Vec<String> = names.collect();
     let place = headings.len().saturating_sub(1);
     headings.insert(place, "HISTORY".into());
-    let room = rows.saturating_sub(lines.len() + 1 + usize::from(!failures.is_empty()));
+    let below: Vec<String> = listing.note().into_iter().chain(failures.first().cloned()).collect();
+    let room = rows.saturating_sub(lines.len() + 1 + below.len());
     let fits = if seen.len() > room { room.saturating_sub(1) } else { seen.len() };
     let cells: Vec<Vec<Cell>> = seen[..fits]
         .iter()
@@ -181,11 +183,13 @@ fn frame(
     if fits < seen.len() {
         lines.push(format!("and {} more, for which the window is too small", seen.len() - fits));
     }
-    lines.extend(failures.first().cloned());
+    lines.extend(below);
+    // A mark stands for what was cut off, so that nothing is taken for a whole address.
+    let mark = if steps.len() > ASCII_STEPS { "…" } else { "+" };
     let mut text = String::from("\x1b[H");
     for (i, line) in lines.iter().take(rows).enumerate() {
         // Erase first: after a full line the cursor stands on its last character.
-        text.extend([if i == 0 { "" } else { "\r\n" }, "\x1b[2K", line]);
+        text.extend([if i == 0 { "" } else { "\r\n" }, "\x1b[2K", &console::truncate_str(line, columns, mark)]);
     }
     text + "\x1b[J"
 }

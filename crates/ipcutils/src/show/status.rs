@@ -26,7 +26,8 @@ pub fn ring_lines(status: &ring::Status) -> Vec<(&'static str, String)> {
     lines.extend(status.readers.iter().map(|reader| {
         let state = if reader.live { "live" } else { "away" };
         let name = reader.name.as_ref().map_or_else(String::new, |name| format!(" name={}", printable(name)));
-        ("reader", format!("{state} position={} lag={}{name}", reader.position, reader.lag))
+        let lost = if reader.lost > 0 { format!(" lost={}", reader.lost) } else { String::new() };
+        ("reader", format!("{state} position={} lag={}{lost}{name}", reader.position, reader.lag))
     }));
     lines
 }
@@ -83,6 +84,7 @@ struct Reader {
     live: bool,
     position: u64,
     lag: u64,
+    lost: u64,
 }
 
 impl<'a> Ring<'a> {
@@ -96,6 +98,7 @@ impl<'a> Ring<'a> {
             live: reader.live,
             position: reader.position,
             lag: reader.lag,
+            lost: reader.lost,
         };
         let readers = readers.iter().map(reader).collect();
         Ring { capacity, generation, writer: writer.as_str(), many, overwrite, position, oldest, orphan, readers }

@@ -57,7 +57,7 @@ impl Cell {
     }
 
     fn width(&self) -> usize {
-        self.text.chars().count()
+        console::measure_text_width(&self.text)
     }
 }
 

@@ -2,12 +2,14 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use libipc::inventory::{Detail, State, Unseen, Verdict, program};
+use libipc::inventory::{Detail, Hidden, State, Weight, program};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::column::{Column, Context, Row, Value};
-use super::status::{Lock, Ring, lock_lines, ring_lines};
+use super::column::{Column, Context, Row};
+use super::listing::Listing;
+use super::status::{Lock, Ring};
 use super::table::{Cell, Colours, table};
+use super::value::Value;
 use crate::human;
 
 /// What to show of objects.
@@ -55,18 +57,57 @@ impl View<'_> {
         text
     }
 
+    /// Lines of COLUMN="value", for eval of a shell.
+    pub fn pairs(&self, rows: &[Row]) -> String {
+        let pair = |row: &Row, column: &Column| {
+            format!("{}=\"{}\"", column.member().to_uppercase(), column.value(row, self.context).quoted())
+        };
+        let line = |row: &Row| self.columns.iter().map(|column| pair(row, column)).collect::<Vec<_>>().join(" ") + "\n";
+        rows.iter().map(line).collect()
+    }
+
     /// The objects as one JSON document.
-    pub fn json<'v>(&'v self, rows: &'v [Row], errors: Vec<String>) -> impl Serialize + 'v {
+    pub fn json<'v>(&'v self, listing: &'v Listing, errors: Vec<String>) -> impl Serialize + 'v {
         #[derive(serde::Serialize)]
         struct Document<'a> {
             time: String,
             objects: Vec<Json<'a>>,
+            not_looked_at: NotLookedAt,
             #[serde(skip_serializing_if = "Vec::is_empty")]
             errors: Vec<String>,
         }
-        let objects = rows.iter().map(|row| Json { view: self, row }).collect();
-        Document { time: human::timestamp(std::time::SystemTime::now()), objects, errors }
+        let objects = listing.rows.iter().map(|row| Json { view: self, row }).collect();
+        let time = human::timestamp(std::time::SystemTime::now());
+        Document { time, objects, not_looked_at: NotLookedAt::new(&listing.hidden), errors }
     }
+}
+
+/// Who could not be looked at.
+#[derive(serde::Serialize)]
+struct NotLookedAt {
+    processes: Vec<Process>,
+    other_pid_namespaces: bool,
+}
+
+#[derive(serde::Serialize)]
+struct Process {
+    pid: i32,
+    command: Option<String>,
+}
+
+impl NotLookedAt {
+    fn new(hidden: &Hidden) -> Self {
+        let process = |&pid: &i32| Process { pid, command: program(pid) };
+        NotLookedAt { processes: hidden.pids.iter().map(process).collect(), other_pid_namespaces: hidden.elsewhere }
+    }
+}
+
+/// A sign as JSON.
+#[derive(serde::Serialize)]
+struct Sign<'a> {
+    /// Whether it speaks for an orphan; null if it says nothing by itself.
+    orphan: Option<bool>,
+    words: &'a str,
 }
 
 /// An object as JSON. What its kind does not have is left out; null stands for what
@@ -94,7 +135,22 @@ impl Serialize for Json<'_> {
             match &self.row.object.detail {
                 Detail::Ring(Ok(status), _) => map.serialize_entry("ring", &Ring::new(status))?,
                 Detail::Lock(Ok(status), _) => map.serialize_entry("lock", &Lock::new(status))?,
+                Detail::Ring(Err(error), _) | Detail::Lock(Err(error), _) => {
+                    map.serialize_entry("error", &error.problem)?;
+                }
                 _ => {}
+            }
+            if let Some(verdict) = &self.row.verdict {
+                let sign = |sign: &'_ libipc::inventory::Sign| -> Option<bool> {
+                    match sign.weight {
+                        Weight::For => Some(true),
+                        Weight::Against => Some(false),
+                        Weight::Neither => None,
+                    }
+                };
+                let why: Vec<_> =
+                    verdict.signs.iter().map(|one| Sign { orphan: sign(one), words: &one.words }).collect();
+                map.serialize_entry("why", &why)?;
             }
         }
         map.end()
@@ -115,59 +171,9 @@ pub fn addresses(rows: &[Row], end: u8) -> Vec<u8> {
     bytes
 }
 
-/// Every detail of an object, a name and a value a line.
-pub fn details(row: &Row, context: &Context) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, value: &str| text.extend([name, ": ", value, "\n"]);
-    for column in Column::ALL {
-        let value = column.value(row, context);
-        match (&value, column.name) {
-            (Value::Absent, _) | (_, "use" | "others") => {}
-            (Value::Bytes(bytes), name) if *bytes >= 10_000 => {
-                line(name, &format!("{bytes} ({})", human::size(*bytes)));
-            }
-            (Value::Age(age), name) => line(name, &human::age(*age)),
-            (Value::Unknown, name) => line(name, "unknown"),
-            (Value::Holders(..), _) => {
-                for (name, value) in row.verdict.iter().flat_map(|verdict| holders(verdict, row.object.is_sysv())) {
-                    line(name, &value);
-                }
-            }
-            (value, name) => line(name, &value.plain()),
-        }
-    }
-    let more = match &row.object.detail {
-        Detail::Ring(Ok(status), _) => ring_lines(status),
-        // The name "state" is taken: every object has one.
-        Detail::Lock(Ok(status), _) => lock_lines("lock", status),
-        Detail::Ring(Err(error), _) | Detail::Lock(Err(error), _) => vec![("error", error.problem.clone())],
-        Detail::Segment(_) | Detail::Queue(_) | Detail::Semaphores(_) => Vec::new(),
-    };
-    for (name, value) in more {
-        line(name, &value);
-    }
-    text
-}
-
-/// Who holds an object, one line each, and whether others may.
-fn holders(verdict: &Verdict, sysv: bool) -> Vec<(&'static str, String)> {
-    let mut lines = Vec::new();
-    for holder in &verdict.holders {
-        let program = program(holder.pid).unwrap_or_else(|| "?".into());
-        let mut ways = Vec::new();
-        if holder.open > 0 {
-            ways.push(format!("{} open", holder.open));
-        }
-        if holder.mapped > 0 {
-            ways.push(format!("{} {}", holder.mapped, if sysv { "attached" } else { "mapped" }));
-        }
-        lines.push(("holder", format!("{} {program} ({})", holder.pid, ways.join(", "))));
-    }
-    match verdict.unseen {
-        Unseen::None if verdict.holders.is_empty() => lines.push(("holders", "none".into())),
-        Unseen::None => {}
-        Unseen::Some(count) => lines.push(("others", format!("{count} attached by processes that cannot be seen"))),
-        Unseen::Unknown => lines.push(("others", "unknown: not every process can be looked at".into())),
-    }
-    lines
+/// What stands below a table on a terminal: how many objects there are, and who could not
+/// be looked at.
+pub fn footer(listing: &Listing) -> String {
+    let lines = std::iter::once(listing.counts()).chain(listing.note());
+    lines.map(|line| line + "\n").collect()
 }

@@ -1,29 +1,31 @@
 //! ipcls: what exists, who holds it, and what is left over.
 
-use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use libipc::fs::copy::OUTPUT;
-use libipc::inventory::{self, limits};
-use libipc::text::printable;
-use libipc::{Error, ErrorKind, Hint, Kind, KindAddress, Result};
+use libipc::inventory::{State, limits, space};
+use libipc::{Error, ErrorKind, Hint, Kind, KindAddress};
 
 use crate::app::{self, Io, Outcome, Tool};
 use crate::args::{self, Filter};
 use crate::hints;
-use crate::show::{self, Colours, Column, Columns, Context, Row, View, screen};
+use crate::show::listing::{Choice, Listing};
+use crate::show::{self, Colours, Column, Columns, Context, View, screen};
 
 /// List shared memory, message queues and semaphores, and who holds them
 #[derive(clap::Parser, Debug)]
 #[command(name = "ipcls", version, after_help = args::AFTER_HELP)]
 pub struct Args {
     /// One JSON document
-    #[arg(short = 'J', long, conflicts_with_all = ["raw", "no_headings", "addresses"])]
+    #[arg(short = 'J', long, conflicts_with_all = ["raw", "pairs", "no_headings", "addresses"])]
     json: bool,
     /// Fields separated by blanks, nothing shortened
-    #[arg(short, long, conflicts_with = "addresses")]
+    #[arg(short, long, conflicts_with_all = ["addresses", "pairs"])]
     raw: bool,
+    /// Lines of COLUMN="value", for eval
+    #[arg(short = 'P', long, conflicts_with = "addresses")]
+    pairs: bool,
     /// The columns, in this order
     #[arg(short = 'o', long = "output", value_name = "COLUMN,...", value_parser = args::columns)]
     columns: Option<Columns>,
@@ -36,32 +38,83 @@ pub struct Args {
     /// With -A, end each with a NUL
     #[arg(short = '0', long, requires = "addresses")]
     null: bool,
-    /// Only these: shm, ring, lock, mq, sem
-    #[arg(long, value_name = "KIND,...", value_delimiter = ',', value_parser = args::kind)]
-    kind: Vec<Kind>,
+    /// Sort by this column; -COLUMN for the largest first
+    #[arg(long, value_name = "COLUMN", allow_hyphen_values = true, value_parser = args::sort_key)]
+    sort: Option<(&'static Column, bool)>,
+    #[command(flatten)]
+    kinds: Kinds,
     #[command(flatten)]
     filter: Filter,
-    /// Only those of this user
-    #[arg(long, value_name = "USER", conflicts_with = "mine")]
-    user: Option<OsString>,
     /// Only those that are left over
     #[arg(long)]
     orphans: bool,
+    /// Only locks and rings whose holder or writer died
+    #[arg(long)]
+    died: bool,
+    /// Only those that nobody was seen to hold
+    #[arg(long)]
+    idle: bool,
+    /// Only those that this process holds or waits for
+    #[arg(long, value_name = "PID", value_parser = args::number::<i32>(1..=i32::MAX as u64))]
+    pid: Option<i32>,
+    /// In the namespaces of this process, as root
+    #[arg(long, value_name = "PID", value_parser = args::number::<i32>(1..=i32::MAX as u64))]
+    namespace: Option<i32>,
     /// Refresh every SECONDS [default: 1]
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "1",
-        value_parser = args::positive_duration, conflicts_with_all = ["raw", "addresses"])]
+        value_parser = args::positive_duration, conflicts_with_all = ["raw", "pairs", "addresses"])]
     watch: Option<Duration>,
     /// The kernel's limits, and what is in use
-    #[arg(long, conflicts_with_all = ["raw", "columns", "addresses", "kind", "Filter", "user", "orphans", "watch",
-        "objects"])]
+    #[arg(long, conflicts_with_all = ["raw", "pairs", "columns", "addresses", "sort", "Kinds", "Filter", "orphans",
+        "died", "idle", "pid", "watch", "why", "objects"])]
     limits: bool,
+    /// What fills /dev/shm, folders and removed files too
+    #[arg(long, conflicts_with_all = ["raw", "pairs", "columns", "addresses", "sort", "Kinds", "Filter", "orphans",
+        "died", "idle", "pid", "watch", "limits", "why", "objects"])]
+    space: bool,
+    /// What speaks for and against these being left over
+    #[arg(long, requires = "objects", conflicts_with_all = ["raw", "pairs", "columns", "addresses", "watch"])]
+    why: bool,
     /// Every detail of these: shm:/seg, mq:key:0x2a, sem:id:7
     #[arg(value_name = "KIND:ADDRESS", value_parser = args::kind_address(),
-        conflicts_with_all = ["kind", "Filter", "user", "orphans"])]
+        conflicts_with_all = ["Kinds", "mine", "user", "name", "orphans", "died", "idle", "pid"])]
     objects: Vec<KindAddress>,
 }
 
+/// Which kinds are listed.
+#[derive(clap::Args, Debug)]
+struct Kinds {
+    /// Only these: shm, ring, lock, mq, sem
+    #[arg(long, value_name = "KIND,...", value_delimiter = ',', value_parser = args::kind)]
+    kind: Vec<Kind>,
+    /// Shared memory, as --kind shm
+    #[arg(short = 'm', long, hide = true)]
+    shmems: bool,
+    /// Message queues, as --kind mq
+    #[arg(short = 'q', long, hide = true)]
+    queues: bool,
+    /// Semaphores, as --kind sem
+    #[arg(short = 's', long, hide = true)]
+    semaphores: bool,
+    /// Only those of this interface: sysv, posix
+    #[arg(long, value_name = "API", value_parser = ["sysv", "posix"], hide_possible_values = true)]
+    api: Option<String>,
+}
+
+impl Kinds {
+    fn wanted(&self) -> Vec<Kind> {
+        let short = [(self.shmems, Kind::Shm), (self.queues, Kind::Mq), (self.semaphores, Kind::Sem)];
+        let short = short.into_iter().filter(|(wanted, _)| *wanted).map(|(_, kind)| kind);
+        let kinds: Vec<Kind> = self.kind.iter().copied().chain(short).collect();
+        if kinds.is_empty() { Kind::ALL.into() } else { kinds }
+    }
+}
+
 impl Tool for Args {
+    fn namespace(&self) -> Option<i32> {
+        self.namespace
+    }
+
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome> {
         let out = io.stdout()?;
         if self.limits {
@@ -72,32 +125,65 @@ impl Tool for Args {
             }
             return Ok(report(io, &failures));
         }
+        if self.space {
+            let found = space::of_shm();
+            match self.json {
+                true => io.print_json(&show::space::json(&found))?,
+                false => io.write(show::space::table(&found, !self.no_headings, Colours::of(out)).as_bytes())?,
+            }
+            return Ok(Outcome::Done);
+        }
         let context = Context::new();
-        let filter = self.filter.wanted(self.wanted_user(&context)?, self.orphans);
         let columns = self.columns();
         let complete = self.columns.is_none();
         let view = View { columns: &columns, headings: !self.no_headings, complete, context: &context };
-        let look = || self.look(&filter, &columns);
+        let kinds = self.kinds.wanted();
+        let states = [
+            (self.orphans || self.idle, State::Orphan),
+            (self.died || self.idle, State::Died),
+            (self.idle, State::Idle),
+        ];
+        let states = states.into_iter().filter(|(wanted, _)| *wanted).map(|(_, state)| state).collect();
+        let sorted = self.sort.is_some_and(|(column, _)| column.needs_verdict());
+        let choice = Choice {
+            named: &self.objects,
+            kinds: &kinds,
+            sysv: self.kinds.api.as_ref().map(|api| api == "sysv"),
+            filter: self.filter.wanted(context.users(), states)?,
+            pid: self.pid,
+            sort: self.sort,
+            judged: self.why || sorted || !self.addresses && columns.iter().any(|column| column.needs_verdict()),
+        };
+        let look = || choice.look(&context);
         if let Some(every) = self.watch {
             return self.watch(io, every, &view, look);
         }
-        let (rows, failures) = look();
+        let listing = look();
+        let rows = &listing.rows;
         if self.json {
-            io.print_json(&view.json(&rows, words(&failures)))?;
-            return Ok(report(io, &failures));
+            io.print_json(&view.json(&listing, words(&listing.failures)))?;
+            return Ok(report(io, &listing.failures));
         }
         let bytes = if self.addresses {
-            show::addresses(&rows, if self.null { 0 } else { b'\n' })
+            show::addresses(rows, if self.null { 0 } else { b'\n' })
         } else if self.raw {
-            view.raw(&rows).into_bytes()
+            view.raw(rows).into_bytes()
+        } else if self.pairs {
+            view.pairs(rows).into_bytes()
+        } else if self.why {
+            rows.iter().map(show::why).collect::<String>().into_bytes()
         } else if self.objects.is_empty() || self.columns.is_some() {
-            view.table(&rows, Colours::of(out)).into_bytes()
+            let mut text = view.table(rows, Colours::of(out));
+            if out.is_terminal() && self.objects.is_empty() {
+                text += &show::footer(&listing);
+            }
+            text.into_bytes()
         } else {
-            let details: Vec<_> = rows.iter().map(|row| show::details(row, &context)).collect();
+            let details: Vec<_> = rows.iter().map(|row| show::details(row, &context, &listing.hidden)).collect();
             details.join("\n").into_bytes()
         };
         io.write(&bytes)?;
-        Ok(report(io, &failures))
+        Ok(report(io, &listing.failures))
     }
 }
 
@@ -116,7 +202,7 @@ impl Args {
         io: &Io<'_>,
         every: Duration,
         view: &View<'_>,
-        look: impl Fn() -> (Vec<Row>, Vec<Error>),
+        look: impl Fn() -> Listing,
     ) -> anyhow::Result<Outcome> {
         if !self.json {
             if !io.stdout()?.is_terminal() {
@@ -125,26 +211,19 @@ impl Args {
                 return Err(Error::new(ErrorKind::Usage, OUTPUT, problem).hint(hint).into());
             }
             screen::watch(io, every, view, || {
-                let (rows, failures) = look();
-                (rows, words(&failures))
+                let listing = look();
+                let failures = words(&listing.failures);
+                (listing, failures)
             })?;
             return Ok(Outcome::Done);
         }
         let mut next = Instant::now();
         loop {
-            let (rows, failures) = look();
-            io.print_json(&view.json(&rows, words(&failures)))?;
+            let listing = look();
+            io.print_json(&view.json(&listing, words(&listing.failures)))?;
             next = (next + every).max(Instant::now());
             std::thread::sleep(next.saturating_duration_since(Instant::now()));
         }
-    }
-
-    fn wanted_user(&self, context: &Context) -> Result<Option<u32>> {
-        let Some(user) = &self.user else { return Ok(None) };
-        context.users().number(user).map(Some).ok_or_else(|| {
-            let error = Error::new(ErrorKind::Usage, printable(OsStr::new(user)), "is no user of /etc/passwd");
-            error.hint(Hint::Advice("say the number of the user".into()))
-        })
     }
 
     fn columns(&self) -> Vec<&'static Column> {
@@ -154,35 +233,5 @@ impl Args {
             None if self.watch.is_some() => Column::named(&Column::WATCHED),
             None => Column::named(&Column::DEFAULT),
         }
-    }
-
-    /// The objects that are wanted, in the order in which they are shown, and the
-    /// errors.
-    fn look(&self, filter: &inventory::Filter, columns: &[&Column]) -> (Vec<Row>, Vec<Error>) {
-        let (mut objects, failures) = if self.objects.is_empty() {
-            let kinds = if self.kind.is_empty() { &Kind::ALL } else { &self.kind[..] };
-            inventory::list(kinds)
-        } else {
-            let (mut objects, mut failures) = (Vec::new(), Vec::new());
-            for found in self.objects.iter().map(inventory::find) {
-                match found {
-                    Ok(object) => objects.push(object),
-                    Err(error) => failures.push(error),
-                }
-            }
-            (objects, failures)
-        };
-        objects.retain(|object| filter.admits(object));
-        if self.objects.is_empty() {
-            inventory::sort(&mut objects);
-        }
-        // Every process is looked at for that, so only if it is shown.
-        let shown = !self.addresses && columns.iter().any(|column| column.needs_verdict());
-        if !shown && !self.orphans {
-            return (objects.into_iter().map(|object| Row { object, verdict: None }).collect(), failures);
-        }
-        let verdicts = inventory::judge(&objects);
-        let judged = objects.into_iter().zip(verdicts).filter(|(_, verdict)| filter.accepts(verdict));
-        (judged.map(|(object, verdict)| Row { object, verdict: Some(verdict) }).collect(), failures)
     }
 }

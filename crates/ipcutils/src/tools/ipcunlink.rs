@@ -5,7 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use libipc::fs::input::Input;
-use libipc::inventory::{self, Object, State, Unseen, Verdict};
+use libipc::inventory::users::Names;
+use libipc::inventory::{self, Admit, Object, State, Unseen, Verdict};
 use libipc::wait::{Backoff, Deadline};
 use libipc::{Error, ErrorKind, Hint, Kind, KindAddress, Result, lock, mq, ring, sem, shm};
 
@@ -17,23 +18,30 @@ use crate::records::Records;
 #[derive(clap::Parser, Debug)]
 #[command(name = "ipcunlink", version, after_help = args::AFTER_HELP)]
 #[command(mut_arg("mine", |arg| arg.requires("orphans").help("With --orphans: only your own")))]
+#[command(mut_arg("user", |arg| arg.requires("orphans").help("With --orphans: only those of this user")))]
 #[command(mut_arg("older", |arg| arg.requires("orphans").help("With --orphans: only those not used for this long")))]
 #[command(mut_arg("name", |arg| arg.requires("orphans").help("With --orphans: only those whose name matches")))]
 pub struct Args {
     /// Print what would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
-    /// Also remove what is held
+    /// Also remove what somebody holds or waits for
     #[arg(long, conflicts_with = "orphans")]
     force: bool,
     /// Print what ipcls --orphans lists; --yes removes it
     #[arg(long, conflicts_with_all = ["null", "objects"])]
     orphans: bool,
+    /// With --orphans: also locks and rings of the dead
+    #[arg(long, requires = "orphans")]
+    died: bool,
     #[command(flatten)]
     filter: Filter,
     /// Remove the orphans that --older or --name chooses
     #[arg(long, requires = "orphans", conflicts_with = "dry_run")]
     yes: bool,
+    /// In the namespaces of this process, as root
+    #[arg(long, value_name = "PID", value_parser = args::number::<i32>(1..=i32::MAX as u64))]
+    namespace: Option<i32>,
     /// Addresses from standard input as well, ended by NUL
     #[arg(short = '0', long)]
     null: bool,
@@ -52,6 +60,10 @@ const GRACE: Duration = Duration::from_secs(1);
 type Target = (KindAddress, Result<(Object, Verdict)>);
 
 impl Tool for Args {
+    fn namespace(&self) -> Option<i32> {
+        self.namespace
+    }
+
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome> {
         let targets = if self.orphans { self.orphans()? } else { self.named(io)? };
         let prints = self.dry_run || self.orphans;
@@ -87,7 +99,7 @@ impl Args {
                 addresses.push(KindAddress::parse(OsStr::from_bytes(record))?);
             }
         }
-        let mut seen = inventory::find_all(&addresses);
+        let mut seen = inventory::find_all(&addresses, &self.filter.patience());
         // The last command of a pipeline, or a guardian of semop(1), may just be ending.
         let deadline = Deadline::after(Some(GRACE));
         let mut backoff = Backoff::new();
@@ -95,7 +107,7 @@ impl Args {
             backoff.sleep(&deadline);
             let places: Vec<usize> = (0..seen.len()).filter(|&place| is_held(&seen[place])).collect();
             let held: Vec<_> = places.iter().map(|&place| addresses[place].clone()).collect();
-            for (place, again) in places.into_iter().zip(inventory::find_all(&held)) {
+            for (place, again) in places.into_iter().zip(inventory::find_all(&held, &self.filter.patience())) {
                 seen[place] = again;
             }
         }
@@ -108,14 +120,18 @@ impl Args {
             let problem = "would remove every orphan at once";
             return Err(Error::new(ErrorKind::Usage, "--orphans --yes", problem).hint(hint));
         }
-        let filter = self.filter.wanted(None, true);
-        // Queues and semaphores are never orphans.
-        let (mut objects, _) = inventory::list(&[Kind::Shm, Kind::Ring, Kind::Lock]);
+        let filter = self.filter.wanted(&Names::of_users(), self.states())?;
+        let (mut objects, _) = inventory::list(&Kind::ALL);
         objects.retain(|object| filter.admits(object));
         inventory::sort(&mut objects);
-        let verdicts = inventory::judge(&objects);
+        let (verdicts, _) = inventory::judge(&objects, &filter.patience());
         let judged = objects.into_iter().zip(verdicts).filter(|(_, verdict)| filter.accepts(verdict));
         Ok(judged.map(|judged| (judged.0.address.clone(), Ok(judged))).collect())
+    }
+
+    /// The states of what --orphans means.
+    fn states(&self) -> Vec<State> {
+        if self.died { vec![State::Orphan, State::Died] } else { vec![State::Orphan] }
     }
 
     /// Whether what was seen may go.
@@ -130,43 +146,51 @@ impl Args {
         let Ok((object, verdict)) = seen else { return unseen(address) };
         if !self.force {
             self.check(address, verdict)?;
-            return inventory::remove(object, Some(&|_, verdict| self.check(address, verdict)));
+            let admit = Admit { patience: &self.filter.patience(), check: &|_, verdict| self.check(address, verdict) };
+            return inventory::remove(object, Some(admit));
         }
-        if verdict.state == State::Held && address.kind() == Kind::Lock {
+        if verdict.state.is_busy() && address.kind() == Kind::Lock {
             io.warn(format_args!("{address}: is held by {}, which does not exclude the next holder", holders(verdict)));
         }
         inventory::remove(object, None)
     }
 
     fn check(&self, address: &KindAddress, verdict: &Verdict) -> Result<()> {
-        match verdict.state {
-            State::Held | State::Unheld if self.orphans => {
-                Err(Error::new(ErrorKind::Gone, address, "is no orphan any more"))
-            }
-            State::Held => {
-                let hint = Hint::Advice("--force removes it all the same".into());
-                let problem = format!("is held by {}", holders(verdict));
-                Err(Error::new(ErrorKind::Failure, address, problem).hint(hint))
-            }
-            State::Unheld | State::Orphan => Ok(()),
+        if self.orphans && !self.states().contains(&verdict.state) {
+            return Err(Error::new(ErrorKind::Gone, address, "is no orphan any more"));
         }
+        if !verdict.state.is_busy() {
+            return Ok(());
+        }
+        let problem = match verdict.waiting {
+            Some(waiting) if verdict.holders.is_empty() && waiting > 0 => {
+                format!("is waited for by {}", waiters(verdict, waiting))
+            }
+            _ => format!("is held by {}", holders(verdict)),
+        };
+        let hint = Hint::Advice("--force removes it all the same".into());
+        Err(Error::new(ErrorKind::Failure, address, problem).hint(hint))
     }
 }
 
 fn is_held(seen: &Result<(Object, Verdict)>) -> bool {
-    seen.as_ref().is_ok_and(|(_, verdict)| verdict.state == State::Held)
+    seen.as_ref().is_ok_and(|(_, verdict)| verdict.state.is_busy())
+}
+
+/// How many processes a message names.
+const SHOWN: usize = 4;
+
+fn named(pids: impl Iterator<Item = i32>) -> Vec<String> {
+    let word = |pid| match inventory::program(pid) {
+        Some(program) => format!("{pid} ({program})"),
+        None => pid.to_string(),
+    };
+    pids.take(SHOWN).map(word).collect()
 }
 
 /// Who holds it, in words.
 fn holders(verdict: &Verdict) -> String {
-    const SHOWN: usize = 4;
-    let shown = verdict.holders.iter().take(SHOWN);
-    let mut words: Vec<String> = shown
-        .map(|holder| match inventory::program(holder.pid) {
-            Some(program) => format!("{} ({program})", holder.pid),
-            None => holder.pid.to_string(),
-        })
-        .collect();
+    let mut words = named(verdict.holders.iter().map(|holder| holder.pid));
     let more = verdict.holders.len().saturating_sub(SHOWN);
     if more > 0 {
         words.push(format!("{more} more"));
@@ -175,6 +199,16 @@ fn holders(verdict: &Verdict) -> String {
         Unseen::Some(count) => words.push(format!("{count} that cannot be seen")),
         _ if words.is_empty() => words.push("one that cannot be seen".into()),
         Unseen::None | Unseen::Unknown => {}
+    }
+    words.join(", ")
+}
+
+/// Who waits for it, in words.
+fn waiters(verdict: &Verdict, waiting: u64) -> String {
+    let mut words = named(verdict.waiters.iter().map(|waiter| waiter.pid));
+    let more = waiting.saturating_sub(words.len() as u64);
+    if more > 0 {
+        words.push(if words.is_empty() { format!("{more} that cannot be seen") } else { format!("{more} more") });
     }
     words.join(", ")
 }

@@ -1,16 +1,18 @@
 //! ringput: standard input, or a file, into a ring.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
+use libipc::fs::copy::Control;
 use libipc::fs::input::Input;
 use libipc::mode::Mode;
-use libipc::ring::{self, OnUnfinished, Status, WriteOptions, Writer};
+use libipc::ring::{self, Framing, OnUnfinished, Status, WriteOptions, Writer};
 use libipc::wait::Wait;
 use libipc::{Address, Kind, Result};
 
 use crate::app::{Io, Outcome, Tool};
-use crate::args::{self, Ends, Waiting};
+use crate::args::{self, Framed, Waiting};
 use crate::existing;
 use crate::operand::Operand;
 use crate::records::Records;
@@ -29,7 +31,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = args::number::<usize>(1..=64))]
     readers: Option<usize>,
     /// Share the stream with other writers of whole records
-    #[arg(long, requires = "Ends")]
+    #[arg(long, requires = "Framed")]
     many: bool,
     /// Wait for no reader: slow ones lose bytes
     #[arg(long)]
@@ -40,14 +42,26 @@ pub struct Args {
     /// Begin a stream though the last has no end
     #[arg(long, conflicts_with = "resume")]
     restart: bool,
+    /// End by SIGPIPE when the last reader has gone
+    #[arg(long)]
+    while_read: bool,
+    /// Bytes that a named reader holds back while away
+    #[arg(long, value_name = "SIZE", value_parser = args::size)]
+    max_lag: Option<u64>,
+    /// How long one that is away holds bytes back
+    #[arg(long, value_name = "DURATION", value_parser = args::duration)]
+    expire: Option<Duration>,
+    /// Draw a bar on stderr if it is a terminal
+    #[arg(long)]
+    progress: bool,
     /// Only mark the end of the stream of --many writers
-    #[arg(long, conflicts_with_all = ["size", "readers", "many", "overwrite", "resume", "restart", "Ends", "mode", "foreign", "position", "file"])]
+    #[arg(long, conflicts_with_all = ["size", "readers", "many", "overwrite", "resume", "restart", "while_read", "max_lag", "expire", "progress", "Framed", "mode", "foreign", "position", "file"])]
     end: bool,
     /// Only print how many bytes were committed
-    #[arg(long, conflicts_with_all = ["size", "readers", "many", "overwrite", "resume", "restart", "Ends", "mode", "foreign", "file", "nonblock", "timeout"])]
+    #[arg(long, conflicts_with_all = ["size", "readers", "many", "overwrite", "resume", "restart", "while_read", "max_lag", "expire", "progress", "Framed", "mode", "foreign", "file", "nonblock", "timeout"])]
     position: bool,
     #[command(flatten)]
-    ends: Ends,
+    framed: Framed,
     /// Mode of a new ring [default: 0600 less the umask]
     #[arg(short, long, value_name = "OCTAL", value_parser = args::mode)]
     mode: Option<Mode>,
@@ -73,12 +87,15 @@ impl Tool for Args {
         } else {
             let file = Operand::open(self.file.as_deref())?;
             let input = file.input(io)?;
+            let bar = io.progress(self.progress, input.length());
+            let mut counter = bar.counter();
+            let mut control = Control { progress: counter.as_mut().map(|counter| counter as _), signals: None };
             let mut writer = Writer::open(&self.address, &self.options(), &mut wait)?;
             let other = self.size.filter(|&asked| asked != writer.capacity());
             let size = other.map(|_| format!("{} bytes", writer.capacity()));
             existing::report(io, (Kind::Ring, &self.address), self.mode, writer.existing_mode(), size);
             let copied = self.wait_for_readers(&mut writer, &mut wait);
-            let copied = copied.and_then(|()| self.copy(&mut writer, &input, &mut wait));
+            let copied = copied.and_then(|()| self.copy(&mut writer, &input, &mut wait, &mut control));
             let copied = or_discard(&writer, copied.and_then(|()| writer.check()));
             copied.with_context(|| format!("bytes committed: {}", writer.position()))?;
             writer.end();
@@ -95,9 +112,9 @@ impl Args {
             _ => OnUnfinished::Refuse,
         };
         let mode = self.mode.unwrap_or(Mode::PRIVATE);
-        let Args { many, overwrite, foreign, .. } = *self;
+        let Args { many, overwrite, foreign, while_read, max_lag, expire, .. } = *self;
         let capacity = self.size.unwrap_or(WriteOptions::default().capacity);
-        WriteOptions { capacity, mode, foreign, on_unfinished, many, overwrite }
+        WriteOptions { capacity, mode, foreign, on_unfinished, many, overwrite, while_read, max_lag, expire }
     }
 
     fn wait_for_readers(&self, writer: &mut Writer, wait: &mut Wait) -> Result<()> {
@@ -105,14 +122,20 @@ impl Args {
         wait_or_discard(writer, &self.address, |writer| writer.wait_for_readers(count, wait))
     }
 
-    fn copy(&self, writer: &mut Writer, input: &Input<'_>, wait: &mut Wait) -> Result<()> {
-        let Some(end) = self.ends.end() else { return writer.copy_from(input, wait) };
+    fn copy(&self, writer: &mut Writer, input: &Input<'_>, wait: &mut Wait, control: &mut Control<'_>) -> Result<()> {
+        let framing = self.framed.framing();
+        if framing == Framing::Bytes {
+            return writer.copy_from(input, wait, control);
+        }
         let longest = usize::try_from(writer.capacity()).unwrap_or(usize::MAX);
-        let mut records = Records::new(input, end, longest);
+        let mut records = Records::framed(input, framing, longest);
         loop {
             // Another writer's next record must not become a part of the last.
             let Some(some) = records.some(self.many, |fd| writer.wait_for_input(fd))? else { return Ok(()) };
-            writer.append(some, end, wait)?;
+            writer.append(some, framing, wait)?;
+            if let Some(progress) = &mut control.progress {
+                progress(some.len() as u64);
+            }
         }
     }
 }

@@ -85,8 +85,8 @@ impl Args {
 /// gets no descriptor of the lock.
 fn holds(lock: &Lock, predicate: &OsString) -> Result<bool> {
     let words = ["sh".into(), "-c".into(), "--".into(), predicate.clone()];
-    let variable = OwnerDied::variable(lock.owner_died()?.is_some());
-    let child = Child { words: &words, variable, inherits: None, dies_with_us: false }.prepare()?;
+    let variables = [OwnerDied::variable(lock.owner_died()?.is_some())];
+    let child = Child { variables: &variables, ..Child::new(&words) }.prepare()?;
     let signals = Forwarded::new()?;
     let (end, came) = child.run(&signals)?;
     if let Some(signal) = came {

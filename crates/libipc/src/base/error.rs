@@ -79,9 +79,11 @@ impl Error {
         Error { kind: ErrorKind::Failure, ..Error::errno(name, errno_of(error)) }
     }
 
-    /// The error of reading an input or writing an output, in the words of errno(3).
+    /// The error of reading an input or writing an output, in the words of errno(3). A
+    /// full disk behind it is a failure as any other; memory is missing to the tool.
     pub(crate) fn io(name: impl ToString, errno: Errno) -> Self {
-        Error { errno: Some(errno as i32), ..Error::new(ErrorKind::Failure, name, errno.desc()) }
+        let kind = if errno == Errno::ENOMEM { ErrorKind::NoRoom } else { ErrorKind::Failure };
+        Error { errno: Some(errno as i32), ..Error::new(kind, name, errno.desc()) }
     }
 
     /// The error of a call on a System V identifier. For an identifier that no longer

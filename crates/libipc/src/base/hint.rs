@@ -94,10 +94,11 @@ pub enum Hint {
     // Rings.
     /// Resume the stream after this many bytes, or begin a new one.
     ResumeOrRestart(u64),
-    /// The reader of this name is away: read on under the name, or give it up.
-    ReaderAway(OsString),
+    /// The reader of this name is away from the ring at this address: read on under the
+    /// name, or give it up.
+    ReaderAway(OsString, Address),
     /// List the readers, and give up the name of one that is away.
-    ReadersFull,
+    ReadersFull(Address),
 
     /// Advice in words, which names nothing of this toolkit.
     Advice(String),

@@ -17,7 +17,7 @@ use super::temporary::{sweep, temporary_name};
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::mode::Mode;
 use crate::process::signals::{Deferred, with_signals_blocked};
-use crate::sys;
+use crate::sys::xattr;
 
 /// Whether an existing object may be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(crate) enum Replace {
     Never,
     /// An object that passes the caller's check is replaced.
     Checked {
-        /// The new object gets the old one's permission bits.
+        /// The new object gets the old one's permissions.
         keep_mode: bool,
     },
 }
@@ -106,7 +106,7 @@ impl<'a> Draft<'a> {
     /// Give the file its mode, before it has its name. An access control list that the
     /// directory hands on would let others in whom the mode does not name.
     fn settle(self, mode: Mode) -> Result<Self> {
-        match sys::acl::remove(&self.file).and_then(|()| mode.settle(&self.file)) {
+        match xattr::remove_access_list(&self.file).and_then(|()| mode.settle(&self.file)) {
             Ok(()) => Ok(self),
             Err(errno) => {
                 self.drop_name();
@@ -228,24 +228,23 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Take owner, group and mode from the object that will be replaced. With an access
-    /// control list its bits of the group are no permissions of the group.
-    fn adopt(&self, object: &Object, keep_mode: bool) -> Result<()> {
+    /// Take owner, group and permissions from the object that will be replaced.
+    fn adopt(&self, old: &Object, keep_mode: bool) -> Result<()> {
+        let stat = &old.stat;
         let refuse = |errno| self.entry.errno(errno).hint(Hint::RemoveFirst);
-        let old = &object.stat;
         let new = fstat(&self.file).map_err(|errno| self.entry.errno(errno))?;
-        if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid) {
-            fchown(&self.file, Some(Uid::from_raw(old.st_uid)), Some(Gid::from_raw(old.st_gid))).map_err(refuse)?;
+        if (new.st_uid, new.st_gid) != (stat.st_uid, stat.st_gid) {
+            fchown(&self.file, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid))).map_err(refuse)?;
         }
-        if !keep_mode {
-            return Ok(());
+        if keep_mode {
+            // With an access control list the bits of the group are those of its mask:
+            // as bits they would give the group what others alone have.
+            match xattr::access_list(old.file()).map_err(refuse)? {
+                Some(list) => xattr::set_access_list(&self.file, &list).map_err(refuse)?,
+                None => fchmod(&self.file, Bits::from_bits_truncate(stat.st_mode & 0o777)).map_err(refuse)?,
+            }
         }
-        let kept = match sys::acl::get(object.file()) {
-            Ok(Some(list)) => sys::acl::set(&self.file, &list),
-            Ok(None) => fchmod(&self.file, Bits::from_bits_truncate(old.st_mode & 0o777)),
-            Err(errno) => Err(errno),
-        };
-        kept.map_err(refuse)
+        Ok(())
     }
 
     /// Take the name of an existing object. linkat(2) refuses an existing name, so

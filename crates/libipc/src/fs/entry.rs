@@ -8,13 +8,15 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
-use nix::sys::stat::{FileStat, Mode as Bits, SFlag, fstat, fstatat};
+use nix::sys::stat::{FileStat, Mode as Bits, SFlag, fstat, fstatat, futimens};
 use nix::sys::statvfs::fstatvfs;
+use nix::sys::time::TimeSpec;
 
 use super::temporary::sweep;
 use crate::base::address::{Address, Name, PosixName};
@@ -199,8 +201,8 @@ impl Entry {
             match stat.st_nlink {
                 // Removed or replaced between the two calls: look again.
                 0 => continue,
-                1 => return Ok(Object { file: File::from(fd), stat }),
-                _ if access == Access::Look => return Ok(Object { file: File::from(fd), stat }),
+                1 => return Ok(Object::new(File::from(fd), stat)),
+                _ if access == Access::Look => return Ok(Object::new(File::from(fd), stat)),
                 // A second name may be a temporary one of a dead maker.
                 _ if sweep(&self.dir) => continue,
                 _ => return Err(self.second_name()),
@@ -264,6 +266,8 @@ pub(crate) fn is_same(one: &FileStat, other: &FileStat) -> bool {
 pub(crate) struct Object {
     file: File,
     pub(crate) stat: FileStat,
+    /// The last trace of a use, in seconds since the epoch.
+    traced: AtomicI64,
 }
 
 impl Object {
@@ -275,7 +279,22 @@ impl Object {
 
     /// The object of an open file of which this is known.
     pub(super) fn new(file: File, stat: FileStat) -> Self {
-        Object { file, stat }
+        Object { file, traced: AtomicI64::new(stat.st_ctime), stat }
+    }
+
+    /// Leave a trace of a use, for whoever judges an object by its age: the kernel
+    /// records neither what is read nor what is changed in memory. The trace is the time
+    /// of the last change of the inode, which no look changes. One a second is enough.
+    ///
+    /// It takes the owner, or write permission. Others leave none.
+    pub(crate) fn trace_use(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed());
+        // Only a number: it orders nothing.
+        if self.traced.swap(now, Ordering::Relaxed) == now {
+            return;
+        }
+        let (now, left) = (TimeSpec::UTIME_NOW, TimeSpec::UTIME_OMIT);
+        let _ = futimens(&self.file, &now, &left).or_else(|_| futimens(&self.file, &now, &now));
     }
 
     /// The open file.

@@ -15,10 +15,12 @@ use nix::mqueue::{MQ_OFlag, mq_open};
 use nix::sys::stat::{Mode as Bits, major, minor};
 use nix::unistd::{SysconfVar, ftruncate, sysconf};
 
-use super::holders::program;
-use super::judge::{Unseen, judge};
+use super::holders::Unseen;
+use super::judge::judge;
+use super::lives::program;
 use super::posix::{describe, queue_dir};
 use super::removal::lease;
+use super::signs::Patience;
 use crate::base::address::{Address, Form, Kind, KindAddress, Name, PosixName, SysV};
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::mode::Permissions;
@@ -171,7 +173,7 @@ fn check_unmapped(entry: &Entry, address: &KindAddress, object: &Object, size: u
         Err(Error::new(ErrorKind::Failure, entry.label(), problem).hint(Hint::Force))
     };
     let described = describe(address, entry, object)?;
-    let Some(verdict) = judge(&[described]).pop() else { return Ok(()) };
+    let Some(verdict) = judge(&[described], &Patience::default()).0.pop() else { return Ok(()) };
     // The last page of a mapping is whole.
     let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().map_or(4096, i64::cast_unsigned);
     let end = size.div_ceil(page) * page;

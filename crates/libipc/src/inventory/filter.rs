@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::judge::{State, Verdict};
 use super::object::Object;
+use super::signs::Patience;
 use crate::sys;
 
 /// The conditions that an object must meet.
@@ -15,10 +16,10 @@ pub struct Filter {
     pub uid: Option<u32>,
     /// Its address or name matches.
     pub pattern: Option<Pattern>,
-    /// It was not used for this long.
+    /// It was not used or changed for this long.
     pub older: Option<Duration>,
-    /// It is left over.
-    pub orphans: bool,
+    /// It is in one of these states; in any, if there is none.
+    pub states: Vec<State>,
 }
 
 impl Filter {
@@ -31,7 +32,12 @@ impl Filter {
 
     /// Whether an object that [`Filter::admits`] is wanted with this verdict.
     pub fn accepts(&self, verdict: &Verdict) -> bool {
-        !self.orphans || verdict.state == State::Orphan
+        self.states.is_empty() || self.states.contains(&verdict.state)
+    }
+
+    /// What makes an orphan, with the age that is asked for.
+    pub fn patience(&self) -> Patience {
+        Patience::older(self.older)
     }
 }
 

@@ -1,27 +1,24 @@
 //! Who has an object open, mapped or attached: one pass over /proc for any number of
 //! objects.
 
-use std::collections::BTreeMap;
-use std::ffi::{CStr, OsStr};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::stat::{FileStat, Mode, fstat, major, makedev, minor, stat};
+use nix::sys::stat::{FileStat, Mode, fstat, major, makedev, minor};
 
+use super::turns::Turns;
 use crate::base::error::errno_of;
-use crate::base::text::printable;
 use crate::base::wait::Deadline;
 use crate::fs::entry::{LOOKING, names};
-use crate::process::life::own_uid;
 use crate::sys;
 
 /// What a process can hold.
@@ -50,15 +47,39 @@ pub struct Holder {
     pub mapped: u64,
 }
 
+/// Holders that were not found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unseen {
+    /// There are none.
+    None,
+    /// This many attachments are of processes that cannot be seen.
+    Some(u64),
+    /// Whether there are any cannot be known.
+    Unknown,
+}
+
+/// Who could not be looked at, and may hold or wait for anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hidden {
+    /// Processes that may not be looked at.
+    pub pids: Vec<i32>,
+    /// Whether there may be processes that cannot even be counted: of another
+    /// PID namespace, or hidden by an option of /proc.
+    pub elsewhere: bool,
+}
+
+impl Hidden {
+    /// Whether everybody was looked at.
+    pub fn is_nobody(&self) -> bool {
+        self.pids.is_empty() && !self.elsewhere
+    }
+}
+
 /// Who holds what.
 #[derive(Debug, Default)]
 pub(super) struct Holders {
     holders: BTreeMap<Backing, Vec<Holder>>,
-    /// How many processes we may not look at.
-    unread: usize,
-    /// Whether there may be processes that cannot even be counted: of another
-    /// PID namespace, or hidden by an option of /proc.
-    hidden: bool,
+    pub(super) hidden: Hidden,
 }
 
 /// The inode of /proc/PID/ns/pid in the first namespace; linux/proc_ns.h.
@@ -67,74 +88,44 @@ const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 /// Bytes of the longest list of mappings that is read.
 const LONGEST_MAP: u64 = 16 << 20;
 
-/// The time for the processes of one other user, and of all of them.
-const TURN: Duration = Duration::from_millis(300);
-const TURNS: Duration = Duration::from_secs(1);
-
-/// How long the processes of each user may be looked at: a user whose processes have
-/// a million mappings and descriptors hides what they hold, and nothing else. Our own
-/// processes and root's have no limit.
-struct Turns {
-    own: u32,
-    left: Duration,
-    users: BTreeMap<u32, Duration>,
-}
-
-impl Turns {
-    fn new() -> Self {
-        Turns { own: own_uid(), left: TURNS, users: BTreeMap::new() }
-    }
-
-    /// Look at a process, until the end that `look` is given: ETIME.
-    fn take(&mut self, pid: i32, look: impl FnOnce(&Deadline) -> nix::Result<()>) -> nix::Result<()> {
-        let user = stat(format!("/proc/{pid}").as_str())?.st_uid;
-        if user == self.own || user == 0 {
-            return look(&Deadline::NEVER);
-        }
-        let turn = self.users.entry(user).or_insert(TURN);
-        let left = self.left.min(*turn);
-        if left.is_zero() {
-            return Err(Errno::ETIME);
-        }
-        let begin = Instant::now();
-        let looked = look(&Deadline::after(Some(left)));
-        *turn = turn.saturating_sub(begin.elapsed());
-        self.left = self.left.saturating_sub(begin.elapsed());
-        looked
-    }
-}
-
 impl Holders {
-    /// Look through every process but this one for files of these devices and, if
-    /// asked for, System V segments.
-    pub(super) fn of_all_processes(devices: &[u64], segments: bool) -> Self {
-        let mut all = Holders { hidden: some_are_hidden(), ..Holders::default() };
-        let own = std::process::id().cast_signed();
+    /// Look through these processes for files of these devices and, if asked for,
+    /// System V segments.
+    pub(super) fn of(pids: &[i32], devices: &[u64], segments: bool, turns: &mut Turns) -> Self {
+        let mut all =
+            Holders { hidden: Hidden { elsewhere: some_are_hidden(), ..Hidden::default() }, ..Holders::default() };
         let segments = if segments { Segments::new() } else { Segments::default() };
-        let Ok(processes) = names(Path::new("/proc")) else { return Holders { hidden: true, ..all } };
-        let (mut buffer, mut turns) = (Vec::new(), Turns::new());
-        let pids = processes.filter_map(|name| name.to_str()?.parse::<i32>().ok());
-        for pid in pids.filter(|&pid| pid != own) {
+        let mut buffer = Vec::new();
+        for &pid in pids {
             let looked = turns.take(pid, |end| all.look_at(pid, devices, &segments, &mut buffer, end));
-            all.unread +=
-                usize::from(matches!(looked, Err(Errno::EACCES | Errno::EPERM | Errno::ETIME | Errno::EFBIG)));
+            if matches!(looked, Err(Errno::EACCES | Errno::EPERM | Errno::ETIME | Errno::EFBIG)) {
+                all.hidden.pids.push(pid);
+            }
         }
         all
     }
 
-    /// Of what nobody holds.
-    pub(super) fn none() -> Self {
-        Holders::default()
-    }
-
     /// The processes that are known to hold it.
-    pub(super) fn of(&self, backing: Backing) -> &[Holder] {
+    pub(super) fn holding(&self, backing: Backing) -> &[Holder] {
         self.holders.get(&backing).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether every process was looked at: nobody else can hold anything.
-    pub(super) fn is_complete(&self) -> bool {
-        self.unread == 0 && !self.hidden
+    /// All that is held.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Backing, &[Holder])> {
+        self.holders.iter().map(|(backing, holders)| (*backing, holders.as_slice()))
+    }
+
+    /// The processes that hold any of these.
+    pub(super) fn pids(&self, backings: impl Iterator<Item = Backing>) -> Vec<i32> {
+        let pids: BTreeSet<i32> = backings.flat_map(|backing| self.holding(backing)).map(|holder| holder.pid).collect();
+        pids.into_iter().collect()
+    }
+
+    /// These could not be looked at either.
+    pub(super) fn hide(&mut self, pids: &BTreeSet<i32>) {
+        self.hidden.pids.extend(pids);
+        self.hidden.pids.sort_unstable();
+        self.hidden.pids.dedup();
     }
 
     fn found(&mut self, backing: Backing, pid: i32) -> &mut Holder {
@@ -168,7 +159,7 @@ impl Holders {
             let backing = if is_segment {
                 // Asked once, and only of a process that has a segment: identifiers of
                 // another namespace mean other segments.
-                if !*in_our_namespace.get_or_insert_with(|| segments.are_ours(pid)) {
+                if !*in_our_namespace.get_or_insert_with(|| segments.namespace.has(pid)) {
                     continue;
                 }
                 Backing::Segment(inode)
@@ -215,11 +206,34 @@ impl Holders {
     }
 }
 
-/// The name of the program that a process runs, made printable: proc_pid_comm(5).
-pub fn program(pid: i32) -> Option<String> {
-    let comm = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
-    let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);
-    Some(printable(OsStr::from_bytes(comm)))
+/// Every process but this one; None if /proc cannot be listed.
+pub(super) fn all_pids() -> Option<Vec<i32>> {
+    let own = std::process::id().cast_signed();
+    let pids = names(Path::new("/proc")).ok()?.filter_map(|name| name.to_str()?.parse().ok());
+    Some(pids.filter(|&pid| pid != own).collect())
+}
+
+/// The file that a descriptor of a process means.
+pub(super) fn backing_of(pid: i32, descriptor: i32) -> Option<Backing> {
+    let meta = std::fs::metadata(format!("/proc/{pid}/fd/{descriptor}")).ok()?;
+    use std::os::unix::fs::MetadataExt;
+    Some(Backing::File(meta.dev(), meta.ino()))
+}
+
+/// The file or segment that is mapped at an address of a process.
+pub(super) fn backing_at(pid: i32, address: u64) -> Option<Backing> {
+    let maps = std::fs::read(format!("/proc/{pid}/maps")).ok()?;
+    let line =
+        maps.split(|&byte| byte == b'\n').find(|line| range(line).is_some_and(|range| range.contains(&address)))?;
+    let (device, inode, path) = mapping(line)?;
+    Some(if path.starts_with(b"/SYSV") { Backing::Segment(inode) } else { Backing::File(device, inode) })
+}
+
+/// The addresses of a line of proc_pid_maps(5).
+fn range(line: &[u8]) -> Option<std::ops::Range<u64>> {
+    let word = std::str::from_utf8(line.split(|&byte| byte == b' ').next()?).ok()?;
+    let (begin, end) = word.split_once('-')?;
+    Some(u64::from_str_radix(begin, 16).ok()?..u64::from_str_radix(end, 16).ok()?)
 }
 
 /// Device, inode and path of a line of proc_pid_maps(5).
@@ -251,7 +265,22 @@ fn only_asks(pid: i32, descriptor: &CStr) -> bool {
 /// Whether processes may exist that /proc does not show.
 fn some_are_hidden() -> bool {
     let first = std::fs::metadata("/proc/self/ns/pid").map(|meta| std::os::unix::fs::MetadataExt::ino(&meta));
-    first.ok() != Some(FIRST_PID_NAMESPACE) || !std::path::Path::new("/proc/1").exists()
+    first.ok() != Some(FIRST_PID_NAMESPACE) || !Path::new("/proc/1").exists()
+}
+
+/// Our IPC namespace, in which our identifiers mean something.
+#[derive(Debug, Default)]
+pub(super) struct Namespace(Option<std::path::PathBuf>);
+
+impl Namespace {
+    pub(super) fn ours() -> Self {
+        Namespace(std::fs::read_link("/proc/self/ns/ipc").ok())
+    }
+
+    /// Whether the process is in it.
+    pub(super) fn has(&self, pid: i32) -> bool {
+        std::fs::read_link(format!("/proc/{pid}/ns/ipc")).ok() == self.0
+    }
 }
 
 /// How System V segments are recognised in a map.
@@ -259,8 +288,7 @@ fn some_are_hidden() -> bool {
 struct Segments {
     /// The devices of their files: those of files that memfd_create(2) makes.
     devices: Vec<u64>,
-    /// The IPC namespace that our identifiers are of.
-    namespace: Option<std::path::PathBuf>,
+    namespace: Namespace,
 }
 
 impl Segments {
@@ -272,11 +300,7 @@ impl Segments {
         let devices = [MFdFlags::empty(), MFdFlags::MFD_HUGETLB].into_iter().filter_map(|flags| made(flags).ok());
         // As maps show it, with the parts of the number that a map has.
         let devices = devices.map(|device| makedev(major(device), minor(device))).collect();
-        Segments { devices, namespace: std::fs::read_link("/proc/self/ns/ipc").ok() }
-    }
-
-    fn are_ours(&self, pid: i32) -> bool {
-        std::fs::read_link(format!("/proc/{pid}/ns/ipc")).ok() == self.namespace
+        Segments { devices, namespace: Namespace::ours() }
     }
 }
 

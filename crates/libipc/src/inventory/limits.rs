@@ -24,12 +24,37 @@ pub struct KernelLimit {
     /// How much is in use. For a limit of a single object it is the use of the largest
     /// one. None if it cannot be known.
     pub used: Option<u64>,
-    /// Whether the numbers are bytes.
-    pub bytes: bool,
+    /// What the numbers count.
+    pub unit: Unit,
+    /// Whether it holds for each object by itself: then an object as large as may be
+    /// keeps no other from anything.
+    pub each: bool,
     /// How to raise it: a command with N, or what to write where.
     pub raise: String,
     /// How to raise it in a few words, where the command is long.
     pub hint: Option<String>,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes.
+    Bytes,
+    /// Pages of memory, of this many bytes.
+    Pages(u64),
+    /// Something else, in a word.
+    Number(&'static str),
+}
+
+impl Unit {
+    /// The unit as a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Unit::Bytes => "bytes",
+            Unit::Pages(_) => "pages",
+            Unit::Number(word) => word,
+        }
+    }
 }
 
 /// What a limit is.
@@ -45,6 +70,9 @@ pub enum Max {
     /// It cannot be read here.
     Unknown,
 }
+
+/// The last user that counts as one of the system, as logind is built by default.
+const LAST_SYSTEM_USER: u32 = 999;
 
 /// More than this, in percent, is close to a limit.
 const CLOSE: u64 = 80;
@@ -66,7 +94,7 @@ impl KernelLimit {
     pub fn is_close(&self) -> bool {
         match &self.max {
             Max::Switch(_, risky) => *risky,
-            Max::Number(max) => {
+            Max::Number(max) if !self.each => {
                 self.used.is_some_and(|used| u128::from(used) * 100 > u128::from(*max) * u128::from(CLOSE))
             }
             _ => false,
@@ -85,14 +113,15 @@ pub fn all() -> (Vec<KernelLimit>, Vec<Error>) {
 }
 
 /// A setting of sysctl(8), which is known by the last word of its name.
-fn limit(setting: &'static str, used: Option<u64>) -> KernelLimit {
+fn limit(setting: &'static str, unit: Unit, used: Option<u64>) -> KernelLimit {
     let name = setting.rsplit('.').next().unwrap_or(setting);
-    let raise = format!("sysctl {setting}=N");
-    KernelLimit { name, max: value(number(setting)), used, bytes: false, raise, hint: None }
+    let (raise, hint) = (format!("sysctl {setting}=N"), Some(format!("{setting}=N")));
+    KernelLimit { name, max: value(number(setting)), used, unit, each: false, raise, hint }
 }
 
-fn in_bytes(limit: KernelLimit) -> KernelLimit {
-    KernelLimit { bytes: true, ..limit }
+/// A limit of each object by itself.
+fn each(limit: KernelLimit) -> KernelLimit {
+    KernelLimit { each: true, ..limit }
 }
 
 fn value(number: Option<u64>) -> Max {
@@ -123,25 +152,26 @@ impl Counted {
         // kernel.sem has four numbers: semmsl, semmns, semopm, semmni.
         let line = setting("kernel.sem").unwrap_or_default();
         let sem: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        let sem_limit = |name, position: usize, used| {
+        let sem_limit = |name, position: usize, unit, used| {
             let now = |i: usize| sem.get(i).map_or("?".to_owned(), u64::to_string);
             let line =
                 (0..4).map(|i| if i == position { "N".to_owned() } else { now(i) }).collect::<Vec<_>>().join(" ");
             let raise = format!("sysctl kernel.sem='{line}'");
-            let hint = Some(format!("sysctl kernel.sem, number {} of 4", position + 1));
-            KernelLimit { name, max: value(sem.get(position).copied()), used, bytes: false, raise, hint }
+            let hint = Some(format!("kernel.sem, number {} of 4", position + 1));
+            let (max, unit) = (value(sem.get(position).copied()), Unit::Number(unit));
+            KernelLimit { name, max, used, unit, each: false, raise, hint }
         };
         vec![
-            limit("kernel.shmmni", count(Kind::Shm)),
-            in_bytes(limit("kernel.shmmax", largest(Kind::Shm))),
-            limit("kernel.shmall", Some(pages)),
-            limit("kernel.msgmni", count(Kind::Mq)),
-            in_bytes(limit("kernel.msgmax", None)),
-            in_bytes(limit("kernel.msgmnb", largest(Kind::Mq))),
-            sem_limit("semmni", 3, count(Kind::Sem)),
-            sem_limit("semmns", 1, Some(sets.iter().sum())),
-            sem_limit("semmsl", 0, Some(sets.iter().copied().max().unwrap_or(0))),
-            sem_limit("semopm", 2, None),
+            limit("kernel.shmmni", Unit::Number("segments"), count(Kind::Shm)),
+            each(limit("kernel.shmmax", Unit::Bytes, largest(Kind::Shm))),
+            limit("kernel.shmall", Unit::Pages(page), Some(pages)),
+            limit("kernel.msgmni", Unit::Number("queues"), count(Kind::Mq)),
+            limit("kernel.msgmax", Unit::Bytes, None),
+            limit("kernel.msgmnb", Unit::Bytes, largest(Kind::Mq)),
+            sem_limit("semmni", 3, "sets", count(Kind::Sem)),
+            sem_limit("semmns", 1, "sems", Some(sets.iter().sum())),
+            each(sem_limit("semmsl", 0, "sems", Some(sets.iter().copied().max().unwrap_or(0)))),
+            sem_limit("semopm", 2, "ops", None),
         ]
     }
 
@@ -149,6 +179,8 @@ impl Counted {
         let queues: Vec<&Object> = self.of(Kind::Mq, false).collect();
         let known = |number| self.queues_known.then_some(number);
         let attributes = queues.iter().filter_map(|queue| attributes(queue));
+        let messages = attributes.clone().map(|(messages, _)| messages).max().unwrap_or(0);
+        let size = attributes.map(|(_, size)| size).max().unwrap_or(0);
         let own = geteuid().as_raw();
         let used: Option<u64> = queues.iter().filter(|queue| queue.uid == own).map(|queue| charged(queue)).sum();
         let soft = getrlimit(Resource::RLIMIT_MSGQUEUE).ok().map(|(soft, _)| soft);
@@ -156,36 +188,45 @@ impl Counted {
             name: "RLIMIT_MSGQUEUE",
             max: value(soft),
             used: used.and_then(known),
-            bytes: true,
+            unit: Unit::Bytes,
+            each: false,
             raise: "ulimit -q N".into(),
             hint: None,
         };
         let memory = statvfs(SHM_DIR).ok();
-        let of_shm = |name, option: &str, bytes, unit: u64, total: Option<u64>, free: Option<u64>| KernelLimit {
+        let of_shm = |name, option: &str, unit, size: u64, total: Option<u64>, free: Option<u64>| KernelLimit {
             name,
             // A tmpfs without a limit says 0.
             max: total
-                .map_or(Max::Unknown, |total| if total == 0 { Max::Unlimited } else { Max::Number(total * unit) }),
-            used: total.zip(free).map(|(total, free)| total.saturating_sub(free) * unit),
-            bytes,
+                .map_or(Max::Unknown, |total| if total == 0 { Max::Unlimited } else { Max::Number(total * size) }),
+            used: total.zip(free).map(|(total, free)| total.saturating_sub(free) * size),
+            unit,
+            each: false,
             raise: format!("mount -o remount,{option}=N {SHM_DIR}"),
-            hint: Some(format!("remount {SHM_DIR} with {option}=N")),
+            hint: Some(format!("remount with {option}=N")),
         };
         let fs = memory.as_ref();
         vec![
-            limit("fs.mqueue.queues_max", known(queues.len() as u64)),
-            limit("fs.mqueue.msg_max", known(attributes.clone().map(|(messages, _)| messages).max().unwrap_or(0))),
-            in_bytes(limit("fs.mqueue.msgsize_max", known(attributes.map(|(_, size)| size).max().unwrap_or(0)))),
+            limit("fs.mqueue.queues_max", Unit::Number("queues"), known(queues.len() as u64)),
+            each(limit("fs.mqueue.msg_max", Unit::Number("messages"), known(messages))),
+            each(limit("fs.mqueue.msgsize_max", Unit::Bytes, known(size))),
             rlimit,
             of_shm(
                 "/dev/shm",
                 "size",
-                true,
+                Unit::Bytes,
                 fs.map_or(1, |fs| fs.fragment_size()),
                 fs.map(|fs| fs.blocks()),
                 fs.map(|fs| fs.blocks_free()),
             ),
-            of_shm("/dev/shm inodes", "nr_inodes", false, 1, fs.map(|fs| fs.files()), fs.map(|fs| fs.files_free())),
+            of_shm(
+                "/dev/shm inodes",
+                "nr_inodes",
+                Unit::Number("inodes"),
+                1,
+                fs.map(|fs| fs.files()),
+                fs.map(|fs| fs.files_free()),
+            ),
         ]
     }
 }
@@ -221,9 +262,10 @@ fn switches() -> Vec<KernelLimit> {
         name,
         max: Max::Switch(word, risky),
         used: None,
-        bytes: false,
+        unit: Unit::Number("-"),
+        each: false,
         raise: raise.to_owned(),
-        hint: None,
+        hint: raise.strip_prefix("sysctl ").or(raise.split(" in ").next()).map(str::to_owned),
     };
     let forced = setting("kernel.shm_rmid_forced");
     let remove = remove_ipc();
@@ -241,8 +283,9 @@ fn switches() -> Vec<KernelLimit> {
                 (true, true) => "yes".into(),
                 (false, true) => "no".into(),
             },
-            remove && Path::new("/run/systemd/seats").exists(),
-            "RemoveIPC=no in logind.conf",
+            // It spares root and the users of the system: logind.conf(5).
+            remove && Path::new("/run/systemd/seats").exists() && geteuid().as_raw() > LAST_SYSTEM_USER,
+            "RemoveIPC=no in /etc/systemd/logind.conf",
         ),
     ]
 }

@@ -11,23 +11,32 @@
 //!
 //! [An example](crate#the-inventory).
 
+mod alone;
 mod change;
 mod filter;
 mod holders;
 mod judge;
 pub mod limits;
+mod lives;
 mod object;
 mod posix;
 mod removal;
+mod signs;
+pub mod space;
 mod sysv;
+mod turns;
 pub mod users;
+mod waits;
 
 pub use change::{Changes, change};
 pub use filter::{Filter, Pattern};
-pub use holders::{Holder, program};
-pub use judge::{State, Unseen, Verdict, judge};
+pub use holders::{Hidden, Holder, Unseen};
+pub use judge::{State, Verdict, judge};
+pub use lives::program;
 pub use object::{Creator, Detail, Object, Queue, Segment, Semaphores, Times};
 pub use removal::{Admit, remove};
+pub use signs::{Patience, Sign, Weight};
+pub use waits::{Call, Waiter};
 
 use crate::base::address::{Address, Kind, KindAddress, Name};
 use crate::base::error::{Error, Result};
@@ -84,10 +93,10 @@ pub fn find(wanted: &KindAddress) -> Result<Object> {
 
 /// The objects at these addresses, each judged, with one pass over /proc. The results
 /// are in the order of the addresses; their errors are those of [`find`].
-pub fn find_all(wanted: &[KindAddress]) -> Vec<Result<(Object, Verdict)>> {
+pub fn find_all(wanted: &[KindAddress], patience: &Patience) -> Vec<Result<(Object, Verdict)>> {
     let mut objects = Vec::new();
     let found: Vec<Result<()>> = wanted.iter().map(|wanted| find(wanted).map(|object| objects.push(object))).collect();
-    let verdicts = judge(&objects);
+    let (verdicts, _) = judge(&objects, patience);
     let mut judged = objects.into_iter().zip(verdicts);
     found
         .into_iter()

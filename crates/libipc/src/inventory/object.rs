@@ -60,6 +60,8 @@ pub struct Segment {
     /// A dead process of this toolkit left it: a temporary name, or a segment that is
     /// half filled.
     pub leftover: bool,
+    /// A process of this toolkit is filling it.
+    pub filling: bool,
     /// System V: how many times it is attached.
     pub attached: Option<u64>,
     /// System V: the process that attached or detached it last.
@@ -94,8 +96,10 @@ pub struct Semaphores {
     pub count: u64,
     /// Their values, if they may be read.
     pub values: Option<Vec<u32>>,
-    /// POSIX: how many processes wait.
+    /// POSIX: how many processes say that they wait.
     pub waiting: Option<u32>,
+    /// POSIX: the file has not the form of a semaphore.
+    pub corrupt: bool,
 }
 
 /// The process that made an object.
@@ -115,9 +119,9 @@ pub struct Creator {
 pub struct Times {
     /// It was made.
     pub created: Option<SystemTime>,
-    /// Owner, mode or content was changed.
+    /// Owner, mode or content was changed. POSIX: or a tool of ours used it.
     pub changed: Option<SystemTime>,
-    /// POSIX: its content was written.
+    /// POSIX: its content was written. Not of queues, whose uses are known.
     pub modified: Option<SystemTime>,
     /// System V: a process attached it.
     pub attached: Option<SystemTime>,
@@ -132,9 +136,11 @@ pub struct Times {
 }
 
 impl Times {
-    fn all(self) -> impl Iterator<Item = SystemTime> {
-        let Times { created, changed, modified, attached, detached, sent, received, operated } = self;
-        [created, changed, modified, attached, detached, sent, received, operated].into_iter().flatten()
+    /// The last use that the kernel has recorded. None if it records none, as of POSIX
+    /// objects in memory.
+    pub fn used(self) -> Option<SystemTime> {
+        let Times { attached, detached, sent, received, operated, .. } = self;
+        [attached, detached, sent, received, operated].into_iter().flatten().max()
     }
 }
 
@@ -151,9 +157,16 @@ impl Object {
         self.id.is_some()
     }
 
-    /// The last time the kernel saw it used or changed.
+    /// Whether the kernel knows who holds it: it does not of System V queues and sets,
+    /// which are used by number.
+    pub fn has_holders(&self) -> bool {
+        self.backing.is_some()
+    }
+
+    /// The last time the kernel saw it used or changed. Looking is neither.
     pub fn last_used(&self) -> SystemTime {
-        self.times.all().max().unwrap_or(UNIX_EPOCH)
+        let Times { created, changed, modified, .. } = self.times;
+        [self.times.used(), created, changed, modified].into_iter().flatten().max().unwrap_or(UNIX_EPOCH)
     }
 
     /// How long ago that was; zero if the clock was set back.

@@ -32,7 +32,7 @@ use crate::sem::posix::peek;
 use crate::sys::mq::Descriptor;
 use crate::{lock, ring, sys};
 
-const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+pub(super) const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 /// Where the file system of queues is, if it is mounted: mq_overview(7).
 const MQUEUE_DIR: &str = "/dev/mqueue";
 /// Its magic number; linux/magic.h.
@@ -47,14 +47,17 @@ pub(super) fn in_shm_dir(objects: &mut Vec<Object>) {
     let (own, foreign) = (own_uid(), Deadline::after(Some(FOREIGN)));
     for_each_name(&dir, |leaf| {
         let Some(stat) = stat_regular(&dir, leaf) else { return };
-        if let Some(address) = address_of(leaf.to_bytes()) {
-            let looks = stat.stx_uid == own || stat.stx_uid == 0 || !foreign.passed();
-            objects.push(shm_object(&dir, leaf, address, &stat, looks));
-        }
+        let looks = stat.stx_uid == own || stat.stx_uid == 0 || !foreign.passed();
+        objects.extend(object_at(&dir, leaf, &stat, looks));
     });
 }
 
-fn for_each_name(dir: &OwnedFd, mut each: impl FnMut(&CStr)) {
+/// The object of a name in /dev/shm, whose status this is.
+pub(super) fn object_at(dir: &OwnedFd, leaf: &CStr, stat: &statx, looks: bool) -> Option<Object> {
+    address_of(leaf.to_bytes()).map(|address| shm_object(dir, leaf, address, stat, looks))
+}
+
+pub(super) fn for_each_name(dir: &OwnedFd, mut each: impl FnMut(&CStr)) {
     let Ok(listing) = Dir::openat(dir.as_fd(), ".", DIRECTORY, Mode::empty()) else { return };
     for entry in listing.into_iter().map_while(nix::Result::ok) {
         each(entry.file_name());
@@ -78,8 +81,12 @@ fn address_of(leaf: &[u8]) -> Option<KindAddress> {
     Some(KindAddress { kind, address: name.into() })
 }
 
+/// What a process that holds the file has open or mapped.
+pub(super) fn backing(stat: &statx) -> Backing {
+    Backing::File(makedev(stat.stx_dev_major.into(), stat.stx_dev_minor.into()), stat.stx_ino)
+}
+
 fn object(address: KindAddress, stat: &statx, detail: Detail) -> Object {
-    let device = makedev(stat.stx_dev_major.into(), stat.stx_dev_minor.into());
     let time = |time: statx_timestamp| Some(moment(time.tv_sec));
     let times = Times {
         created: if stat.stx_mask & libc::STATX_BTIME != 0 { time(stat.stx_btime) } else { None },
@@ -98,7 +105,7 @@ fn object(address: KindAddress, stat: &statx, detail: Detail) -> Object {
         detail,
         creator: None,
         times,
-        backing: Some(Backing::File(device, stat.stx_ino)),
+        backing: Some(backing(stat)),
     }
 }
 
@@ -119,7 +126,8 @@ fn of_file(file: Option<File>, leaf: &[u8], mut address: KindAddress, stat: &sta
     if address.kind == Kind::Sem {
         let word = file.as_ref().and_then(peek);
         let values = word.map(|(value, _)| vec![value]);
-        let detail = Semaphores { count: 1, values, waiting: word.map(|(_, waiting)| waiting) };
+        let waiting = word.map(|(_, waiting)| waiting);
+        let detail = Semaphores { count: 1, values, waiting, corrupt: file.is_some() && word.is_none() };
         return Object { size: None, ..object(address, stat, Detail::Semaphores(detail)) };
     }
     let temporary = is_temporary(leaf);
@@ -135,8 +143,9 @@ fn of_file(file: Option<File>, leaf: &[u8], mut address: KindAddress, stat: &sta
             Detail::Lock(lock::Status::of(&file, &address.address).map(Box::new), in_use(&file))
         }
         (file, _) => {
-            let leftover = temporary && file.is_some_and(|file| is_left(file, leaf));
-            Detail::Segment(Segment { leftover, ..Segment::default() })
+            let leftover = temporary && file.as_ref().is_some_and(|file| is_left(file, leaf));
+            let filling = temporary && file.is_some() && !leftover;
+            Detail::Segment(Segment { leftover, filling, ..Segment::default() })
         }
     };
     object(address, stat, detail)
@@ -224,7 +233,7 @@ fn is_foreign(dir: &OwnedFd, leaf: &CStr) -> bool {
     }
 }
 
-fn open_queue(path: &OsStr) -> nix::Result<(Descriptor, statx)> {
+pub(super) fn open_queue(path: &OsStr) -> nix::Result<(Descriptor, statx)> {
     let looking = MQ_OFlag::from_bits_retain(LOOKING.bits());
     let flags = looking | MQ_OFlag::O_NONBLOCK | MQ_OFlag::O_CLOEXEC;
     let queue = Descriptor::from(mq_open(path, flags, Mode::empty(), None)?);
@@ -262,7 +271,11 @@ fn queue_object(name: &PosixName, stat: &statx, size: Option<u64>, queue: Option
         ..Queue::default()
     });
     let address = KindAddress { kind: Kind::Mq, address: name.clone().into() };
-    Object { size, ..object(address, stat, Detail::Queue(detail)) }
+    let object = object(address, stat, Detail::Queue(detail));
+    // To read the file of a queue changes its time of change. Only a message that goes
+    // in or out changes the time of its content.
+    let times = Times { sent: object.times.modified, changed: None, modified: None, ..object.times };
+    Object { size, times, ..object }
 }
 
 /// The POSIX queue of this name, from the file system of queues if that is possible,

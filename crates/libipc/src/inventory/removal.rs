@@ -16,6 +16,7 @@ use std::time::Duration;
 use super::holders::Backing;
 use super::judge::{Verdict, judge, judge_alone};
 use super::object::Object;
+use super::signs::Patience;
 use super::{find, posix};
 use crate::base::address::{Address, Kind, KindAddress, SysV};
 use crate::base::error::{Error, ErrorKind, Result};
@@ -29,7 +30,13 @@ use crate::{mq, sem, shm};
 const LOOKED_AT: Duration = Duration::from_millis(100);
 
 /// Whether an object may go, by what is known of it now.
-pub type Admit<'a> = &'a dyn Fn(&Object, &Verdict) -> Result<()>;
+#[derive(Clone, Copy)]
+pub struct Admit<'a> {
+    /// What makes an orphan.
+    pub patience: &'a Patience,
+    /// The decision, and its reason.
+    pub check: &'a dyn Fn(&Object, &Verdict) -> Result<()>,
+}
 
 /// Remove an object that was listed or found. `admit` is asked right before, and its
 /// error is returned; without it the object goes whoever holds it.
@@ -83,7 +90,8 @@ fn remove_queue(seen: &Object, admit: Option<Admit<'_>>) -> Result<()> {
 
 fn ask(admit: Option<Admit<'_>>, object: &Object) -> Result<()> {
     let Some(admit) = admit else { return Ok(()) };
-    judge(std::slice::from_ref(object)).first().map_or(Ok(()), |verdict| admit(object, verdict))
+    let (verdicts, _) = judge(std::slice::from_ref(object), admit.patience);
+    verdicts.first().map_or(Ok(()), |verdict| (admit.check)(object, verdict))
 }
 
 fn remove_file(seen: &Object, entry: &Entry, admit: Option<Admit<'_>>) -> Result<()> {
@@ -131,7 +139,7 @@ fn remove_unheld(seen: &Object, entry: &Entry, object: &entry::Object, admit: Ad
         ask(Some(admit), &again)?;
         return entry.remove(object).map(|()| true);
     };
-    admit(&again, &judge_alone(&again))?;
+    (admit.check)(&again, &judge_alone(&again, admit.patience))?;
     if !lease.is_undisturbed() {
         return Ok(false);
     }

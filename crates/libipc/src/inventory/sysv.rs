@@ -1,26 +1,14 @@
 //! System V objects: /proc/sysvipc, which shows all objects, also those without read
 //! permission; proc_sysvipc(5).
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::holders::Backing;
+use super::lives::Lives;
 use super::object::{Creator, Detail, Object, Queue, Segment, Semaphores, Times, missing, moment, sysv_address};
 use crate::base::address::{Key, Kind, Lookup, SysV};
 use crate::base::error::Result;
-use crate::process::life::{self, Life};
 use crate::{mq, shm, sys};
-
-/// What is known of processes; each is looked up once.
-#[derive(Default)]
-struct Lives(BTreeMap<i32, Life>);
-
-impl Lives {
-    fn gone(&mut self, pid: i32, since: i64) -> Option<bool> {
-        let life = *self.0.entry(pid).or_insert_with(|| life::life(pid));
-        (life != Life::Unknown).then(|| life.ended_since(moment(since)))
-    }
-}
 
 /// The lines of a table that are wanted, as numbers. Permissions are octal, all others
 /// decimal.
@@ -80,6 +68,7 @@ pub(super) fn segments(objects: &mut Vec<Object>, only: Option<&Lookup>) {
         let detail = Segment {
             removed: perms & 0o1000 != 0,
             leftover: attached == 0 && shm::sysv::is_half_filled(id, perms as u32 & 0o777),
+            filling: attached > 0 && shm::sysv::is_being_filled(perms as u32 & 0o777),
             attached: Some(unsigned(attached)),
             last_pid: Some(last),
             resident: rest.first().map(|&resident| unsigned(resident)),
@@ -91,7 +80,7 @@ pub(super) fn segments(objects: &mut Vec<Object>, only: Option<&Lookup>) {
             creator: Some(Creator {
                 pid: (creator > 0).then_some(creator),
                 uid: creator_uid as u32,
-                gone: lives.gone(creator, ct),
+                gone: lives.gone(creator, moment(ct)),
             }),
             backing: Some(Backing::Segment(unsigned(id.into()))),
             ..object(Kind::Shm, &row, 7, Detail::Segment(detail), times)
@@ -126,7 +115,7 @@ pub(super) fn sets(objects: &mut Vec<Object>, only: Option<&Lookup>) {
         let count = unsigned(count);
         let values = sys::sem::values(id as i32, count as usize).ok();
         let values = values.map(|values| values.into_iter().map(u32::from).collect());
-        let detail = Semaphores { count, values, waiting: None };
+        let detail = Semaphores { count, values, waiting: None, corrupt: false };
         let times = Times { changed: time(changed), operated: time(operated), ..Times::default() };
         objects.push(object(Kind::Sem, &row, 4, Detail::Semaphores(detail), times));
     }

@@ -132,6 +132,8 @@ impl Lock {
             let taken = lock.wait(wait).and_then(|taken| Ok(taken && lock.has_its_name()?));
             if taken.inspect_err(|_| lock.discard())? {
                 if options.mode == LockMode::Shared {
+                    // An exclusive lock leaves its mark.
+                    lock.object.trace_use();
                     // Announced until the file is closed.
                     Announced::new(lock.object.file(), Role::Reader).keep();
                 }
@@ -258,11 +260,11 @@ impl Lock {
     /// Those of [`Ready::run`](crate::process::command::Ready::run), and of
     /// [`Lock::reset`].
     pub fn run(&self, command: &[OsString], close: bool, died: bool) -> Result<End> {
+        let variables = [OwnerDied::variable(died)];
         let child = Child {
-            words: command,
-            variable: OwnerDied::variable(died),
+            variables: &variables,
             inherits: (!close).then(|| self.object.file().as_fd()),
-            dies_with_us: false,
+            ..Child::new(command)
         };
         // What it needs, before the mark that it would leave: a failure is no death.
         let (child, signals) = (child.prepare()?, Forwarded::new()?);
@@ -271,6 +273,7 @@ impl Lock {
             self.marked(layout::mark_held(self.object.file()))?;
         }
         let end = child.run(&signals).map(|(end, _)| end);
+        self.object.trace_use();
         // If nothing was run, the mark of a dead holder stays.
         let properly = end.as_ref().map_or(!died, |end| end.is_proper());
         if exclusive && properly {

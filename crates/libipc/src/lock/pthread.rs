@@ -186,8 +186,8 @@ impl Mutex {
     /// # Errors
     /// Those of [`Ready::run`](crate::process::command::Ready::run).
     pub fn run(&self, command: &[OsString], died: bool) -> Result<End> {
-        let variable = OwnerDied::variable(died);
-        let child = Child { words: command, variable, inherits: None, dies_with_us: true }.prepare();
+        let variables = [OwnerDied::variable(died)];
+        let child = Child { variables: &variables, dies_with_us: true, ..Child::new(command) }.prepare();
         let end = child.and_then(|child| child.run(&Forwarded::new()?)).map(|(end, _)| end);
         // If nothing was run, the mark of a dead owner stays.
         let properly = end.as_ref().map_or(!died, |end| end.is_proper());

@@ -2,19 +2,22 @@
 //! descriptors, signal dispositions and mask that this process was started with.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::BorrowedFd;
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getpid, getppid};
+use nix::unistd::{Pid, dup2_stdin, getpid, getppid};
 
 use super::signals::Forwarded;
 use super::start;
-use crate::base::error::{Error, ErrorKind, Hint, Result};
+use crate::base::error::{Error, ErrorKind, Hint, Result, errno_of};
 use crate::base::text::printable;
 use crate::sys;
 use crate::sys::process::{Words, execute};
@@ -71,8 +74,10 @@ impl End {
 pub struct Child<'a> {
     /// The command and its arguments.
     pub words: &'a [OsString],
-    /// A variable of its environment, and its value; None unsets it.
-    pub variable: (&'a str, Option<&'a str>),
+    /// Variables of its environment, and their values; None unsets one.
+    pub variables: &'a [(&'a str, Option<&'a str>)],
+    /// Its standard input; None for that of this process.
+    pub stdin: Option<BorrowedFd<'a>>,
     /// A descriptor of ours that it inherits too.
     pub inherits: Option<BorrowedFd<'a>>,
     /// Kill it if this process dies: PR_SET_PDEATHSIG.
@@ -80,6 +85,11 @@ pub struct Child<'a> {
 }
 
 impl<'a> Child<'a> {
+    /// This command, with environment and standard input of this process.
+    pub fn new(words: &'a [OsString]) -> Self {
+        Child { words, variables: &[], stdin: None, inherits: None, dies_with_us: false }
+    }
+
     /// Take the memory that it needs.
     ///
     /// # Errors
@@ -94,12 +104,13 @@ impl<'a> Child<'a> {
 
     /// The environment of the command, if it differs from ours.
     fn environment(&self) -> Option<Vec<CString>> {
-        let (name, value) = self.variable;
-        if std::env::var_os(name).as_deref() == value.map(OsStr::new) {
+        let is_ours = |(name, value): &(&str, Option<&str>)| std::env::var_os(name).as_deref() == value.map(OsStr::new);
+        if self.variables.iter().all(is_ours) {
             return None;
         }
-        let others = std::env::vars_os().filter(|(other, _)| other != name);
-        let own = value.map(|value| (OsString::from(name), OsString::from(value)));
+        let is_own = |other: &OsStr| self.variables.iter().any(|(name, _)| other == *name);
+        let others = std::env::vars_os().filter(|(other, _)| !is_own(other));
+        let own = self.variables.iter().filter_map(|&(name, value)| Some((name.into(), value?.into())));
         let line = |(mut line, value): (OsString, OsString)| {
             line.push("=");
             line.push(value);
@@ -163,6 +174,11 @@ impl Ready<'_> {
             }
         }
         start::restore();
+        if let Some(stdin) = self.child.stdin
+            && let Err(errno) = dup2_stdin(stdin)
+        {
+            return errno;
+        }
         signals.restore_mask();
         execute(&self.words, self.environment.as_ref())
     }
@@ -174,6 +190,24 @@ fn no_process(errno: Errno) -> Error {
         Errno::EAGAIN => Error::new(ErrorKind::NoRoom, what, "there are as many as may be").hint(Hint::Processes),
         errno => Error::errno(what, errno),
     }
+}
+
+/// Run a command with these bytes as its standard input, a file in memory that has no
+/// name. A signal that comes meanwhile is passed on, and then has its effect here.
+///
+/// # Errors
+/// Those of [`Ready::run`]; [`ErrorKind::NoRoom`] without memory for the bytes.
+pub fn run_on(words: &[OsString], input: &[u8]) -> Result<End> {
+    let failed = |errno| Error::errno("the input of the command", errno);
+    let mut file = File::from(memfd_create("ipcutils", MFdFlags::MFD_CLOEXEC).map_err(failed)?);
+    file.write_all(input).and_then(|()| file.rewind()).map_err(|error| failed(errno_of(&error)))?;
+    let child = Child { stdin: Some(file.as_fd()), ..Child::new(words) }.prepare()?;
+    let signals = Forwarded::new()?;
+    let (end, came) = child.run(&signals)?;
+    if let Some(signal) = came {
+        signals.give_back(signal);
+    }
+    Ok(end)
 }
 
 /// Wait for the child's end, and pass signals on.

@@ -25,6 +25,7 @@
 
 pub mod command;
 pub mod life;
+pub mod namespace;
 pub mod signals;
 pub mod start;
 pub mod terminal;

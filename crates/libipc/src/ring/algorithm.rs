@@ -4,7 +4,8 @@
 //! - Positions count bytes. They never go back, and wrap around.
 //! - Before the writer writes, it announces how far it may write: LIMIT. Bytes older
 //!   than LIMIT - capacity may be gone, and no others.
-//! - After it has written, it says how far: HEAD.
+//! - After it has written, it says how far: PROMISE, then HEAD. A HEAD after PROMISE
+//!   was not written by a writer.
 //! - A reader's slot says how far it has read.
 //!
 //! Every index is loaded once into a local and checked before it is used.
@@ -12,7 +13,9 @@
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
-use super::layout::{CONSUMED, HEAD, LIMIT, Owner, READ, START, STREAM, Stream, WAITING, WRITTEN, owner, position};
+use super::layout::{
+    CONSUMED, HEAD, LIMIT, Owner, PROMISE, Place, READ, STREAM, Stream, WAITING, WRITTEN, owner, position,
+};
 use crate::shared::memory::Memory;
 
 /// An impossible index or state.
@@ -30,7 +33,15 @@ pub(super) enum Available {
     /// The end of the stream was marked.
     Ended,
     /// Another stream has begun, after all of this one was read.
-    Next(Stream),
+    Next(Present),
+}
+
+/// A stream whose sums are right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Present {
+    pub(super) stream: Stream,
+    /// The position at which it began.
+    pub(super) start: u64,
 }
 
 /// The reader that is in the writer's way.
@@ -68,9 +79,30 @@ pub(super) fn before(a: u64, b: u64) -> bool {
 
 impl<M: Memory> Ring<M> {
     pub(super) fn stream(&self) -> Result<Stream, Corrupt> {
-        // Acquire pairs with the Release of `begin` and `mark`: START, and the last
-        // HEAD, of this stream.
+        // Acquire pairs with the Release of `begin`, `end` and `resume`: the place and
+        // the last HEAD of this stream.
         Stream::decode(self.memory.load(STREAM, Acquire)).ok_or(Corrupt("no such state of a stream"))
+    }
+
+    /// The present stream, with its sums checked.
+    pub(super) fn present(&self) -> Result<Present, Corrupt> {
+        /// For those who only look: streams may end, go on and begin meanwhile.
+        const LOOKS: usize = 100;
+        for _ in 0..LOOKS {
+            let stream = self.stream()?;
+            let place = Place::of(stream.generation);
+            let start = self.memory.load(place.start(), Relaxed);
+            let sum = self.memory.load(place.sum(), Relaxed);
+            if sum == stream.sum(start) && (!stream.ended || self.is_sealed(stream, start)) {
+                return Ok(Present { stream, start });
+            }
+        }
+        Err(Corrupt("its stream has another sum"))
+    }
+
+    fn is_sealed(&self, stream: Stream, start: u64) -> bool {
+        let load = |at| self.memory.load(at, Relaxed);
+        load(Place::of(stream.generation).seal()) == stream.seal(start, load(HEAD), load(LIMIT))
     }
 
     pub(super) fn owner(&self, slot: usize) -> Result<Owner, Corrupt> {
@@ -79,10 +111,20 @@ impl<M: Memory> Ring<M> {
         Owner::decode(self.memory.load(owner(slot), Acquire)).ok_or(Corrupt("no such state of a reader"))
     }
 
-    /// The oldest position of the present stream that was not overwritten.
-    pub(super) fn oldest(&self) -> u64 {
+    /// Check that PROMISE and LIMIT are where a writer may have put them.
+    pub(super) fn check_positions(&self) -> Result<(), Corrupt> {
+        // Each is loaded after the one before. Meanwhile HEAD goes on up to PROMISE and
+        // LIMIT, and these up to HEAD + capacity.
+        let least = self.memory.load(HEAD, Acquire);
+        let ahead = [PROMISE, LIMIT].map(|at| self.memory.load(at, Acquire));
+        let most = self.memory.load(HEAD, Acquire).wrapping_add(self.capacity);
+        let sane = ahead.iter().all(|&at| !before(at, least) && !before(most, at));
+        sane.then_some(()).ok_or(Corrupt("its positions are impossible"))
+    }
+
+    /// The oldest position of a stream with this start that was not overwritten.
+    pub(super) fn oldest(&self, start: u64) -> u64 {
         let limit = self.memory.load(LIMIT, Relaxed);
-        let start = self.memory.load(START, Relaxed);
         if limit.wrapping_sub(start) <= self.capacity { start } else { limit.wrapping_sub(self.capacity) }
     }
 
@@ -122,7 +164,9 @@ impl<M: Memory> Ring<M> {
     /// Where the last writer stopped.
     pub(super) fn writer_position(&self) -> Result<WriterPosition, Corrupt> {
         let at = WriterPosition { head: self.memory.load(HEAD, Acquire), touched: self.memory.load(LIMIT, Relaxed) };
-        let sane = at.touched.wrapping_sub(at.head) <= self.capacity;
+        // The last writer may have died between the stores of PROMISE and HEAD.
+        let promised = self.memory.load(PROMISE, Relaxed).wrapping_sub(at.head);
+        let sane = at.touched.wrapping_sub(at.head) <= self.capacity && promised <= at.touched.wrapping_sub(at.head);
         sane.then_some(at).ok_or(Corrupt("its positions are impossible"))
     }
 
@@ -151,7 +195,8 @@ impl<M: Memory> Ring<M> {
         let head = at.head.wrapping_add(len);
         // LIMIT goes back over what was announced and not written.
         let touched = if before(at.touched, head) { head } else { at.touched };
-        // Release pairs with the Acquire of `available`: the bytes.
+        self.memory.store(PROMISE, head, Relaxed);
+        // Release pairs with the Acquire of `available`: the bytes, and PROMISE.
         self.memory.store(HEAD, head, Release);
         self.memory.store(LIMIT, touched, Release);
         self.notify(WRITTEN);
@@ -159,25 +204,34 @@ impl<M: Memory> Ring<M> {
     }
 
     /// Begin a stream at `head`. No reader joins meanwhile, and each has read all
-    /// of the `last` one.
-    pub(super) fn begin(&self, head: u64, last: Stream, stream: Stream) {
-        // A writer that dies on the way must not leave the last stream with the START
-        // of this one: whoever resumes would write all of it again. It leaves the last
-        // stream under a new number, or this one, empty.
-        let renumbered = Stream { ended: last.ended, many: last.many, ..stream };
-        self.memory.store(STREAM, renumbered.encode(), Release);
-        // Release: each store after the one before, also for whoever finds them after
-        // a death. CONSUMED and LIMIT are sane before, in either stream.
-        self.memory.store(START, head, Release);
-        self.memory.store(CONSUMED, head, Release);
-        self.memory.store(LIMIT, head, Release);
-        // Release pairs with the Acquire of `stream`: all of the above.
+    /// of the last one.
+    pub(super) fn begin(&self, head: u64, stream: Stream) {
+        // The place of the stream before the last: nobody reads it any more.
+        let place = Place::of(stream.generation);
+        self.memory.store(place.start(), head, Relaxed);
+        self.memory.store(place.sum(), stream.sum(head), Relaxed);
+        // Sane in either stream.
+        self.memory.store(CONSUMED, head, Relaxed);
+        // Release pairs with the Acquire of `stream`: all of the above. A writer that
+        // dies leaves the last stream as it was, or this one, empty.
         self.memory.store(STREAM, stream.encode(), Release);
         self.rouse(WRITTEN);
     }
 
-    /// Mark the end of a stream, or that it goes on after all.
-    pub(super) fn mark(&self, stream: Stream) {
+    /// Mark the end of a stream that began at `start`.
+    pub(super) fn end(&self, stream: Stream, start: u64, at: WriterPosition) {
+        self.memory.store(Place::of(stream.generation).seal(), stream.seal(start, at.head, at.touched), Relaxed);
+        self.mark(Stream { ended: true, ..stream });
+    }
+
+    /// Mark that a stream goes on, ended or not.
+    pub(super) fn resume(&self, stream: Stream) {
+        self.mark(Stream { ended: false, ..stream });
+        // If nothing is written, the old seal would still be right.
+        self.memory.store(Place::of(stream.generation).seal(), 0, Release);
+    }
+
+    fn mark(&self, stream: Stream) {
         // Release pairs with the Acquire of `stream`, in `available`: the last HEAD.
         self.memory.store(STREAM, stream.encode(), Release);
         self.rouse(WRITTEN);
@@ -187,20 +241,21 @@ impl<M: Memory> Ring<M> {
 
     /// Take a slot, whose lock is held, at the position `at`, or at the oldest one.
     /// Returns the position, which is later if the writer was faster.
-    pub(super) fn join(&self, slot: usize, who: Owner, at: Option<u64>, overwrite: bool) -> u64 {
+    pub(super) fn join(&self, slot: usize, who: Owner, at: Option<u64>, present: Present) -> u64 {
         /// A writer overtakes a new reader a few times at most. Others may write the
         /// words for ever; who cannot join finds the positions impossible later.
         const TRIES: usize = 1000;
-        let mut wanted = at.unwrap_or_else(|| self.oldest());
+        let Present { stream, start } = present;
+        let mut wanted = at.unwrap_or_else(|| self.oldest(start));
         self.memory.store(position(slot), wanted, Relaxed);
         // Release pairs with the Acquire of `owner`: the position and the name.
         self.memory.store(owner(slot), who.encode(), Release);
         for _ in 0..TRIES {
             // Pairs with the fence of `announce`.
             self.memory.fence();
-            let oldest = self.oldest();
+            let oldest = self.oldest(start);
             // A writer that overwrites does not wait, and neither do we.
-            if overwrite || !before(wanted, oldest) {
+            if stream.overwrite || !before(wanted, oldest) {
                 break;
             }
             wanted = oldest;
@@ -215,14 +270,26 @@ impl<M: Memory> Ring<M> {
         // Acquire pairs with the Release of `commit`: the bytes, and the `begin` before
         // it. So the second look finds the stream of these bytes, or a later one.
         let head = self.memory.load(HEAD, Acquire);
+        // Relaxed: PROMISE was stored before that HEAD.
+        let promise = self.memory.load(PROMISE, Relaxed);
         let now = self.stream()?;
         if now.generation != generation {
-            return Ok(Available::Next(now));
+            let next = self.present()?;
+            // None begins before we go on to this one, and it begins where ours ended.
+            let begins = next.stream.generation == generation.wrapping_add(1) && next.start == position;
+            return begins.then_some(Available::Next(next)).ok_or(Corrupt("its next stream is impossible"));
+        }
+        if before(promise, head) {
+            return Err(Corrupt("more was committed than was written"));
         }
         let lag = head.wrapping_sub(position);
         let most = if now.overwrite { u64::MAX / 2 } else { self.capacity };
         match lag {
-            0 if first.ended && first.generation == generation => Ok(Available::Ended),
+            0 if first.ended && first.generation == generation => {
+                // Its writer may go on just now.
+                let is_end = self.present()?.stream == first;
+                Ok(if is_end { Available::Ended } else { Available::Nothing })
+            }
             0 => Ok(Available::Nothing),
             lag if lag <= most => Ok(Available::Bytes(lag)),
             _ => Err(Corrupt("its positions are impossible")),
@@ -231,10 +298,11 @@ impl<M: Memory> Ring<M> {
 
     /// The position from which on bytes that were just copied had not been
     /// overwritten.
-    pub(super) fn intact(&self) -> u64 {
+    pub(super) fn intact(&self, start: u64) -> Result<u64, Corrupt> {
         // Pairs with the fence of `announce`.
         self.memory.fence();
-        self.oldest()
+        self.check_positions()?;
+        Ok(self.oldest(start))
     }
 
     /// Say that a reader is done with everything before `to`.
@@ -345,26 +413,35 @@ mod tests {
             let next = Stream { generation: 2, ended: false, many: false, overwrite: true, died_before: !ended };
             let memory = Mortal { words: RefCell::default(), left: Cell::new(usize::MAX) };
             let ring = Ring { memory, capacity: 10, slots: 1 };
-            for (at, value) in
-                [(HEAD, HEAD_NOW), (LIMIT, HEAD_NOW + 2), (START, BEGAN), (CONSUMED, 8), (STREAM, last.encode())]
-            {
+            let old = Place::of(last.generation);
+            let seal = if ended { last.seal(BEGAN, HEAD_NOW, HEAD_NOW + 2) } else { 0 };
+            for (at, value) in [
+                (HEAD, HEAD_NOW),
+                (PROMISE, HEAD_NOW),
+                (LIMIT, HEAD_NOW + 2),
+                (old.start(), BEGAN),
+                (old.sum(), last.sum(BEGAN)),
+                (old.seal(), seal),
+                (CONSUMED, 8),
+                (STREAM, last.encode()),
+            ] {
                 ring.memory.store(at, value, Relaxed);
             }
             ring.memory.left.set(stores);
-            ring.begin(HEAD_NOW, last, next);
-            let (now, start) = (ring.stream().unwrap(), ring.memory.load(START, Relaxed));
-            // The last one is all there, and ended if it was; the new one is
-            // empty, and has no end unless the last had one.
-            let is_last = start == BEGAN && now.ended == ended && now.many == many;
-            let is_next = start == HEAD_NOW && now.generation == 2 && (!now.ended || ended);
+            ring.begin(HEAD_NOW, next);
+            // The last one is all there, and ended if it was; or the new one is, empty.
+            let Present { stream: now, start } = ring.present().unwrap();
+            let is_last = start == BEGAN && now == last;
+            let is_next = start == HEAD_NOW && now == next;
             assert!(is_last || is_next, "{stores}: {now:?} {start}");
-            assert!(stores < 5 || now == next, "{now:?}");
+            assert_eq!(is_next, stores >= 4, "{stores}: {now:?}");
             // A reader of the last stream is told whether it had an end.
             let told = ring.available(HEAD_NOW, 1).unwrap();
-            assert!(stores == 0 || told == Available::Next(Stream { died_before: !ended, ..now }), "{told:?}");
+            let end = if ended { Available::Ended } else { Available::Nothing };
+            assert_eq!(told, if is_next { Available::Next(Present { stream: next, start }) } else { end });
             // What a new reader finds was not overwritten.
-            let oldest = ring.oldest();
-            assert_eq!(oldest, if start == BEGAN { BEGAN.max(HEAD_NOW + 2 - ring.capacity) } else { HEAD_NOW });
+            let oldest = ring.oldest(start);
+            assert_eq!(oldest, if is_last { BEGAN.max(HEAD_NOW + 2 - ring.capacity) } else { HEAD_NOW });
             ring.writer_position().unwrap();
             ring.slowest(HEAD_NOW).unwrap();
         }

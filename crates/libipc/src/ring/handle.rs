@@ -1,11 +1,12 @@
 //! An open ring: its object, its name and the mapping, and the locks on it.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::algorithm::{Corrupt, Ring, WriterPosition};
+use super::algorithm::{Corrupt, Present, Ring, WriterPosition};
 use super::layout::{CONSTANT, COUNT, Constant, HEAD, HEADER, Owner, Stream, read_constant};
 use crate::base::address::{Address, Kind};
 use crate::base::error::{Error, ErrorKind, Result, errno_of};
@@ -26,6 +27,17 @@ pub(super) struct Handle {
     constant: Constant,
     new: bool,
     pub(super) ring: Ring<Mapped>,
+    /// When it was last seen to have its name.
+    checked: Cell<Instant>,
+    takes_part: bool,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.takes_part {
+            self.object.trace_use();
+        }
+    }
 }
 
 /// The name behind a ring's address.
@@ -55,11 +67,20 @@ impl Handle {
         }
         let size = object.size_now().map_err(failed)?;
         let constant = read_constant(&bytes, size).map_err(unexpected)?;
+        if access == Access::Write {
+            object.trace_use();
+        }
         let map = if access == Access::Write { memory::map } else { memory::map_read_only };
         // Checked to be within isize.
         let region = map(object.file(), HEADER + constant.capacity as usize).map_err(failed)?;
         let region = region.guarded().map_err(failed)?;
-        Ok(Self::mapped(entry, object, region, constant, false))
+        let mut handle = Self::mapped(entry, object, region, constant, false);
+        handle.takes_part = access == Access::Write;
+        Ok(handle)
+    }
+
+    pub(super) fn address(&self) -> Address {
+        self.entry.address()
     }
 
     /// A ring that was made just now, and its memory.
@@ -69,7 +90,11 @@ impl Handle {
 
     fn mapped(entry: Entry, object: Object, region: Region, constant: Constant, new: bool) -> Self {
         let ring = Ring { memory: Mapped(region), capacity: constant.capacity, slots: COUNT };
-        Handle { entry, object, constant, new, ring }
+        Handle { entry, object, constant, new, ring, checked: Cell::new(Instant::now()), takes_part: true }
+    }
+
+    pub(super) fn entry(&self) -> &Entry {
+        &self.entry
     }
 
     /// Whether it was made by the call that opened it.
@@ -111,7 +136,12 @@ impl Handle {
 
     /// Bytes that were committed since the ring was made.
     pub(super) fn total(&self) -> u64 {
-        self.ring.memory.load(HEAD, Relaxed).wrapping_sub(self.constant.first)
+        self.before(self.ring.memory.load(HEAD, Relaxed))
+    }
+
+    /// Bytes that were committed before a position since the ring was made.
+    pub(super) fn before(&self, position: u64) -> u64 {
+        position.wrapping_sub(self.constant.first)
     }
 
     /// Read bytes at a position into a buffer of our own.
@@ -157,13 +187,24 @@ impl Handle {
         if !self.entry.means(&self.object)? {
             return Err(Error::new(ErrorKind::Gone, self.label(), "was removed or replaced meanwhile"));
         }
+        self.checked.set(Instant::now());
         Ok(())
+    }
+
+    /// Whether a check is due: a second has passed since the last. Loops that never
+    /// wait ask this.
+    pub(super) fn is_due(&self) -> bool {
+        self.checked.get().elapsed() >= LONGEST_SLEEP
     }
 
     // What it says, or that it is corrupt.
 
     pub(super) fn stream(&self) -> Result<Stream> {
         self.ring.stream().map_err(|corrupt| self.corrupt(corrupt))
+    }
+
+    pub(super) fn present(&self) -> Result<Present> {
+        self.ring.present().map_err(|corrupt| self.corrupt(corrupt))
     }
 
     pub(super) fn owner(&self, slot: usize) -> Result<Owner> {

@@ -1,16 +1,21 @@
-//! The layout of a ring's object, version 1: man/ipcutils-ring.5 publishes it.
+//! The layout of a ring's object, version 2: man/ipcutils-ring.5 publishes it.
+//!
+//! Version 1 had no sums, no [`PROMISE`], and one place for the start of a stream.
 //!
 //! All numbers have the machine's byte order. On a machine with the other order the
 //! version is one that nobody knows.
 
+use super::check::sum;
 pub(super) use crate::fs::kind::RING_MAGIC as MAGIC;
 
-/// The only version so far.
-pub(super) const VERSION: u32 = 1;
+/// The version that we know.
+pub(super) const VERSION: u32 = 2;
 /// Where the data begin.
-pub(super) const HEADER: usize = 8192;
-/// The constant part at the front: magic, version, header, capacity, first.
-pub(super) const CONSTANT: usize = 32;
+pub(super) const HEADER: usize = SLOTS + COUNT * SLOT;
+/// The constant part at the front: magic, version, header, capacity, first, and their
+/// sum.
+pub(super) const CONSTANT: usize = 40;
+const SUMMED: usize = 32;
 
 // What the writer stores.
 
@@ -18,10 +23,37 @@ pub(super) const CONSTANT: usize = 32;
 pub(super) const HEAD: usize = 64;
 /// The writer may have written anything before this position.
 pub(super) const LIMIT: usize = 72;
-/// The position at which the present stream began.
-pub(super) const START: usize = 80;
 /// The generation and state of the stream: [`Stream`].
 pub(super) const STREAM: usize = 88;
+/// The next HEAD, stored before it: HEAD is never after it.
+pub(super) const PROMISE: usize = 96;
+
+/// The parts of a stream that are written before it begins, so that a single store of
+/// STREAM begins it. Streams of odd and of even numbers have one place each.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place(usize);
+
+impl Place {
+    /// That of a stream with this number.
+    pub(super) fn of(generation: u32) -> Self {
+        Place(if generation.is_multiple_of(2) { 320 } else { 384 })
+    }
+
+    /// The position at which the stream began.
+    pub(super) fn start(self) -> usize {
+        self.0
+    }
+
+    /// The sum of what does not change until its end: [`Stream::sum`].
+    pub(super) fn sum(self) -> usize {
+        self.0 + 8
+    }
+
+    /// The sum of where it ended: [`Stream::seal`].
+    pub(super) fn seal(self) -> usize {
+        self.0 + 16
+    }
+}
 
 /// A number that is raised to wake those who wait for bytes. The word after it is not
 /// 0 if somebody may wait.
@@ -37,11 +69,11 @@ pub(super) const CONSUMED: usize = 256;
 pub(super) const SLOTS: usize = 4096;
 /// How many slots there are.
 pub(super) const COUNT: usize = 64;
-pub(super) const SLOT: usize = 64;
+pub(super) const SLOT: usize = 128;
 const POSITION: usize = 8;
-const NAME: usize = 16;
+const NAME: usize = 64;
 /// The longest name of a reader in bytes.
-pub(super) const LONGEST_NAME: usize = SLOT - NAME;
+pub(super) const LONGEST_NAME: usize = 48;
 
 /// The offset of a slot's owner.
 pub(super) fn owner(slot: usize) -> usize {
@@ -53,9 +85,30 @@ pub(super) fn position(slot: usize) -> usize {
     owner(slot) + POSITION
 }
 
+/// The offsets of two copies of a named reader's position, stored before it.
+pub(super) fn copies(slot: usize) -> [usize; 2] {
+    [owner(slot) + 16, owner(slot) + 24]
+}
+
+/// The offset of the sum of a slot's name.
+pub(super) fn name_sum(slot: usize) -> usize {
+    owner(slot) + 32
+}
+
+/// The offset of the time when a named reader was last seen, in nanoseconds of
+/// CLOCK_BOOTTIME.
+pub(super) fn seen(slot: usize) -> usize {
+    owner(slot) + 40
+}
+
+/// The offset of the number of bytes that a writer took from a named reader.
+pub(super) fn taken(slot: usize) -> usize {
+    owner(slot) + 48
+}
+
 /// The offset of each eight bytes of a slot's name.
 pub(super) fn name(slot: usize) -> impl Iterator<Item = usize> {
-    (owner(slot) + NAME..owner(slot) + SLOT).step_by(8)
+    (owner(slot) + NAME..owner(slot) + NAME + LONGEST_NAME).step_by(8)
 }
 
 /// The bytes that are locked, far behind the content of any object.
@@ -118,6 +171,22 @@ impl Stream {
         ];
         u64::from(self.generation) << 32 | u64::from(u32::from_le_bytes(letters))
     }
+
+    /// The sum of what does not change while the stream lasts: its number, how it
+    /// treats its readers, what was before it, and where it began.
+    pub(super) fn sum(self, start: u64) -> u64 {
+        let word = Stream { ended: false, many: false, ..self }.encode();
+        sum_of([word, start])
+    }
+
+    /// The sum of an ended stream: its state, and where it began and ended.
+    pub(super) fn seal(self, start: u64, head: u64, limit: u64) -> u64 {
+        sum_of([Stream { ended: true, ..self }.encode(), start, head, limit])
+    }
+}
+
+fn sum_of<const N: usize>(words: [u64; N]) -> u64 {
+    sum(words.map(u64::to_ne_bytes).as_flattened())
 }
 
 /// The owner of a slot.
@@ -181,6 +250,9 @@ pub(super) fn new_header(capacity: u64, stream: Stream) -> Vec<u8> {
     put(12, &(HEADER as u32).to_ne_bytes());
     put(16, &capacity.to_ne_bytes());
     put(STREAM, &stream.encode().to_ne_bytes());
+    put(Place::of(stream.generation).sum(), &stream.sum(0).to_ne_bytes());
+    let constant = sum(&header[..SUMMED]).to_ne_bytes();
+    header[SUMMED..CONSTANT].copy_from_slice(&constant);
     header
 }
 
@@ -207,6 +279,9 @@ pub(super) fn read_constant(bytes: &[u8; CONSTANT], size: u64) -> Result<Constan
     if word(12) as usize != HEADER || capacity == 0 || end.is_none_or(|end| end > size || isize::try_from(end).is_err())
     {
         return Err("is corrupt: its sizes are impossible");
+    }
+    if long(SUMMED) != sum(&bytes[..SUMMED]) {
+        return Err("is corrupt: its sizes have another sum");
     }
     Ok(Constant { capacity, first: long(24) })
 }

@@ -17,11 +17,15 @@
 //! | layer | modules |
 //! | --- | --- |
 //! | the two ends | `writer`, `reader`, `status` |
-//! | what they share | `slots`, `waiting`, over `handle`, the open object |
+//! | what they share | `slots`, `away`, `arrival`, `waiting`, over `handle`, the open object |
 //! | the protocol | `algorithm`, generic over its memory; `layout` |
 //! | its proofs | `tests/model` and `tests/exhaustive` (loom), `tests/mutation` |
 
 mod algorithm;
+mod arrival;
+mod away;
+mod check;
+mod framing;
 mod handle;
 mod layout;
 mod options;
@@ -33,8 +37,9 @@ mod tests;
 mod waiting;
 mod writer;
 
+pub use framing::Framing;
 pub use options::{OnUnfinished, ReadOptions, StartAt, WriteOptions};
-pub use reader::Reader;
+pub use reader::{Output, Reader};
 pub use slots::forget;
 pub use status::{ReaderStatus, Status, StreamState};
 pub use writer::{Writer, end};

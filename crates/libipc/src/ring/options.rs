@@ -1,7 +1,9 @@
 //! How rings are written and read.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
+use super::Framing;
 use crate::base::mode::Mode;
 
 /// What becomes of the stream that is in the ring already.
@@ -34,6 +36,12 @@ pub struct WriteOptions {
     pub many: bool,
     /// Wait for no reader: slow ones lose bytes.
     pub overwrite: bool,
+    /// End as with a closed pipe once there was a reader and there is none.
+    pub while_read: bool,
+    /// How many bytes a named reader that is away may hold back.
+    pub max_lag: Option<u64>,
+    /// After how long a named reader that is away holds nothing back.
+    pub expire: Option<Duration>,
 }
 
 /// A private ring of a mebibyte, whose one writer waits for its readers.
@@ -46,6 +54,9 @@ impl Default for WriteOptions {
             on_unfinished: OnUnfinished::Refuse,
             many: false,
             overwrite: false,
+            while_read: false,
+            max_lag: None,
+            expire: None,
         }
     }
 }
@@ -75,8 +86,10 @@ pub struct ReadOptions {
     pub start_at: StartAt,
     /// At the end of a stream, and after a writer's death, wait for the next stream.
     pub follow: bool,
-    /// The byte that ends a record, to read whole records only; None for bytes.
-    pub end: Option<u8>,
+    /// How records are told apart, to read whole records only.
+    pub framing: Framing,
     /// End after this many records, or bytes if there are no records.
     pub count: Option<u64>,
+    /// End when everything was read that is there.
+    pub drain: bool,
 }

@@ -3,11 +3,12 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::ffi::OsStringExt;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::Acquire;
 
-use super::algorithm::before;
+use super::algorithm::{Corrupt, Present, before};
+use super::away;
 use super::handle::{Handle, entry};
-use super::layout::{HEAD, Owner, START, lock, position};
+use super::layout::{HEAD, Owner, lock, position};
 use super::slots::Slots;
 use crate::base::address::Address;
 use crate::base::error::Result;
@@ -52,6 +53,8 @@ pub struct ReaderStatus {
     /// How many committed bytes it has not read; more than the capacity if it was
     /// overrun.
     pub lag: u64,
+    /// How many bytes were taken from it while it was away, and not reported to it yet.
+    pub lost: u64,
 }
 
 /// The state of a ring at one moment. If the ring is in use, the parts are of about
@@ -111,30 +114,36 @@ impl Status {
         let ring = &handle.ring;
         // Asked before the stream's state: a writer unlocks after it has stored that.
         let held = handle.is_held(lock::WRITER)?;
-        let stream = handle.stream()?;
+        let Present { stream, start } = handle.present()?;
+        ring.check_positions().map_err(|corrupt| handle.corrupt(corrupt))?;
         let writer = match (stream.ended, stream.many) {
             (true, _) => StreamState::Ended,
             (false, _) if held => StreamState::Live,
             (false, true) => StreamState::Open,
             (false, false) => StreamState::Died,
         };
-        let start = ring.memory.load(START, Relaxed);
         let mut readers = Vec::new();
         for slot in 0..ring.slots {
             let owner = handle.owner(slot)?;
             let live = owner != Owner::Free && handle.is_held(lock::reader(slot))?;
-            let name = matches!(owner, Owner::Named(_)).then(|| OsString::from_vec(Slots(handle).name(slot)));
+            let named = matches!(owner, Owner::Named(_));
+            let name = named.then(|| Slots(handle).name(slot)).transpose()?.map(OsString::from_vec);
             if owner != Owner::Free && (live || name.is_some()) {
-                let at = ring.memory.load(position(slot), Relaxed);
+                let at = if live { ring.memory.load(position(slot), Acquire) } else { Slots(handle).recall(slot)? };
                 // A reader that has not moved on to this stream has read none of it.
                 let read = if before(at, start) { 0 } else { at.wrapping_sub(start) };
-                let lag = ring.memory.load(HEAD, Relaxed).wrapping_sub(at);
-                readers.push(ReaderStatus { name, live, position: read, lag });
+                // Loaded after the position, which is never after it.
+                let lag = ring.memory.load(HEAD, Acquire).wrapping_sub(at);
+                if lag.cast_signed() < 0 {
+                    return Err(handle.corrupt(Corrupt("a reader is where it cannot be")));
+                }
+                let lost = if named { away::lost(handle, slot) } else { 0 };
+                readers.push(ReaderStatus { name, live, position: read, lag, lost });
             }
         }
         let orphan = writer == StreamState::Died && readers.is_empty() && !handle.is_held(Range::ALL)?;
         // Loaded before the head: it is never after it.
-        let oldest = ring.oldest().wrapping_sub(start);
+        let oldest = ring.oldest(start).wrapping_sub(start);
         let position = ring.memory.load(HEAD, Acquire).wrapping_sub(start);
         // Lost memory reads as zeroes: then what was read above does not count.
         handle.check_memory()?;

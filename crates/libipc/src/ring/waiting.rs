@@ -42,7 +42,8 @@ pub(super) fn wait_until<T>(
             check = Check::Full;
             continue;
         }
-        if check == Check::Full {
+        // Also if each sleep is short, as somebody wakes us.
+        if check == Check::Full || handle.is_due() {
             handle.check()?;
         }
         let longest = if check == Check::Quick { FIRST_SLEEP } else { LONGEST_SLEEP };

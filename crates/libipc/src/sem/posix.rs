@@ -43,12 +43,13 @@ const LOOK: Duration = Duration::from_secs(1);
 /// instant.
 const BEING_MADE: Duration = Duration::from_millis(500);
 
-/// Value and waiters, for listings: read, and not mapped.
+/// Value and waiters: read, and not mapped. None if it has not the form of a semaphore.
 pub(crate) fn peek(file: &File) -> Option<(u32, u32)> {
-    let mut data = [0; 8];
-    file.read_exact_at(&mut data, 0).ok()?;
-    let data = u64::from_ne_bytes(data);
-    Some((data as u32, (data / WAITER) as u32))
+    let mut image = [0; SIZE];
+    file.read_exact_at(&mut image, 0).ok()?;
+    let (data, rest) = image.split_first_chunk::<SHARED_AT>()?;
+    let (data, mark) = (u64::from_ne_bytes(*data), u32::from_ne_bytes(*rest.first_chunk()?));
+    (mark == SHARED).then_some((data as u32, (data / WAITER) as u32))
 }
 
 /// Remove the name: sem_unlink(3). Processes that have the semaphore open keep it.
@@ -114,6 +115,7 @@ impl Semaphore {
         }
         let region = match access {
             Access::Write => {
+                object.trace_use();
                 let region = sys::memory::map(object.file(), SIZE).and_then(Region::guarded);
                 Some(region.map_err(|errno| entry.errno(errno))?)
             }
@@ -179,6 +181,7 @@ impl Semaphore {
             self.update(Ordering::Relaxed, |data| Some(data.wrapping_sub(WAITER)));
             return taken;
         }
+        self.object.trace_use();
         // The name may mean a new semaphore by now: then give this one back.
         check().inspect_err(|_| drop(self.give()))
     }
@@ -232,6 +235,7 @@ impl Semaphore {
 
     /// Perform the opposite of an operation, as far as that needs no wait.
     pub(super) fn undo(&self, op: Op) {
+        self.object.trace_use();
         if op.change > 0 {
             self.try_take(0);
         } else {

@@ -131,6 +131,7 @@ pub(super) fn write_in_place(
             return Err(Error::new(ErrorKind::Failure, input.label(), "became shorter while it was read"));
         }
     }
+    object.trace_use();
     was_truncated(entry, &object, "written")?;
     input.check_end(spool.is_some(), control)?;
     check_name("while it was written")
@@ -161,6 +162,7 @@ pub(super) fn copy_to(
     let transfer = if zero_copy { splice_to_pipe } else { copy };
     let done = transfer(object.file().as_fd(), out, length, control)
         .map_err(|error| error.explain(entry.label(), |errno| Error::io(OUTPUT, errno)))?;
+    object.trace_use();
     // An object that was truncated within its last page reads as zeroes.
     was_truncated(entry, object, "read")?;
     if done < length {

@@ -8,8 +8,8 @@ use nix::libc;
 
 use super::rules::{PutOptions, check_owner, room, too_long};
 use super::transfer::{copy_in, copy_out};
-pub(crate) use super::unfinished::is_half_filled;
 use super::unfinished::{FILLING, NEW, Stat, State, by_id, check_whole, mark, publish};
+pub(crate) use super::unfinished::{is_being_filled, is_half_filled};
 use crate::base::address::{Key, Lookup, SysV};
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::mode::{Mode, Permissions, not_set};
@@ -97,6 +97,11 @@ pub(super) fn put(
             // Without a child it cannot be told.
             drop(region);
             drop(shadow);
+            // The last change is not before the last detach, which tells the inventory
+            // that nobody has used the segment since.
+            if Stat::of(id).is_ok_and(|stat| stat.raw.shm_dtime > stat.raw.shm_ctime) {
+                let _ = publish(address, id, mode);
+            }
             published
         })
         .and_then(|()| if matches!(address, SysV::Private) { announce(id, &signals) } else { Ok(()) });

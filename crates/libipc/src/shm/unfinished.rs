@@ -95,6 +95,12 @@ pub(crate) fn is_half_filled(id: i32, mode: u32) -> bool {
     mode == FILLING && Stat::of(id).is_ok_and(|stat| stat.state() == State::Abandoned)
 }
 
+/// Whether a segment with these permission bits, which somebody has attached, is being
+/// filled.
+pub(crate) fn is_being_filled(mode: u32) -> bool {
+    mode == FILLING
+}
+
 /// How far a segment is.
 #[derive(PartialEq, Eq)]
 pub(super) enum State {

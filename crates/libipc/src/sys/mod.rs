@@ -5,7 +5,6 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("libipc knows the kernel structures and the semaphores of 64-bit Linux alone");
 
-pub(crate) mod acl;
 pub(crate) mod alloc;
 pub(crate) mod futex;
 pub(crate) mod guard;
@@ -15,6 +14,7 @@ pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod mq;
 pub(crate) mod msg;
+pub(crate) mod namespace;
 pub(crate) mod pattern;
 pub(crate) mod process;
 pub(crate) mod pthread;
@@ -25,6 +25,7 @@ pub(crate) mod start;
 pub(crate) mod statx;
 pub(crate) mod terminal;
 pub(crate) mod ticker;
+pub(crate) mod xattr;
 
 /// Commands of shmctl(2) and ipc(2) that the libc crate leaves out; linux/ipc.h
 /// and linux/shm.h.

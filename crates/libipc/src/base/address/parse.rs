@@ -422,7 +422,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parsing_never_panics_and_what_is_printed_reads_back(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn fuzz_what_is_printed_reads_back(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
             if let Ok(address) = Address::parse(OsStr::from_bytes(&bytes)) {
                 prop_assert_eq!(Address::parse(OsStr::from_bytes(&address.to_bytes())), Ok(address));
             }
@@ -433,7 +433,7 @@ mod tests {
         }
 
         #[test]
-        fn every_key_reads_back(number in any::<i32>().prop_filter("private", |n| *n != 0)) {
+        fn fuzz_every_key_reads_back(number in any::<i32>().prop_filter("private", |n| *n != 0)) {
             prop_assert_eq!(parse(&key(number).to_string()), Ok(key(number)));
             prop_assert_eq!(parse(&format!("key:{number}")), Ok(key(number)));
             prop_assert_eq!(parse(&Key::new(number).unwrap().to_string()), Ok(key(number)));

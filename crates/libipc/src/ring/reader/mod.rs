@@ -1,26 +1,26 @@
 //! A reader's end: a slot, and the bytes from its position on.
 
+mod open;
 mod records;
 
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 
-use super::algorithm::{Available, Corrupt, before};
-use super::handle::{Handle, LONGEST_SLEEP, entry};
-use super::layout::{Owner, READ, START, Stream, WAITING, WRITTEN, lock, owner, position};
-use super::options::{ReadOptions, StartAt};
-use super::slots::{Slots, check_name};
+use super::algorithm::{Available, Corrupt, Present, before};
+use super::away;
+use super::framing::Framing;
+use super::handle::{Handle, LONGEST_SLEEP};
+use super::layout::{HEAD, Owner, READ, WAITING, WRITTEN, lock, owner, position};
+use super::options::ReadOptions;
+use super::slots::Slots;
 use super::waiting::{Check, wait_until};
-use crate::base::address::Address;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::wait::Wait;
 use crate::fs::copy::{self, Control, CopyError, OUTPUT, STEP};
-use crate::fs::entry::Access;
-use crate::fs::watch::Watcher;
 use crate::shared::memory::Memory;
 
 /// A reader of a ring, which has a slot. Dropping it without [`Reader::leave`] counts
@@ -33,10 +33,14 @@ pub struct Reader {
     /// What we stored in the slot, with the generation of the stream.
     who: Owner,
     pub(super) position: u64,
+    /// Where the stream began.
+    start: u64,
     /// Whether the writer of that stream overwrites.
     pub(super) overwrite: bool,
     /// For records, and for bytes that may be overwritten meanwhile.
     pub(super) buffer: Vec<u8>,
+    /// When a named reader last noted that it is there.
+    stamped: Instant,
     /// Whether the position is in a record whose beginning we do not have.
     pub(super) skipping: bool,
     /// Whether the last record that was written has no end.
@@ -45,29 +49,33 @@ pub struct Reader {
     pub(super) lost: u64,
 }
 
-fn open(address: &Address) -> Result<Handle> {
-    Handle::open(address, Access::Write)
+/// Where a stream goes.
+pub enum Output<'a> {
+    /// To a descriptor: write(2).
+    Descriptor(BorrowedFd<'a>),
+    /// Each record, with its frame, to a function. If it returns false the record is not
+    /// read, and nothing more is.
+    Records(&'a mut dyn FnMut(&[u8]) -> Result<bool>),
 }
 
-fn wait_for_ring(address: &Address, wait: &mut Wait) -> Result<Handle> {
-    let mut watcher = None;
-    loop {
-        match open(address) {
-            Err(error) if error.kind == ErrorKind::Missing => {
-                wait.proceed(&address.to_string(), "does not exist yet")?;
-            }
-            other => {
-                wait.reset();
-                return other;
-            }
-        }
-        match &mut watcher {
-            // Look once more before the first sleep: it may have appeared before the
-            // watch began.
-            None => watcher = Some(Watcher::new(entry(address).ok())),
-            Some(watcher) => watcher.wait(&wait.deadline()),
+impl std::fmt::Debug for Output<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Output::Descriptor(fd) => f.debug_tuple("Descriptor").field(fd).finish(),
+            Output::Records(_) => f.write_str("Records"),
         }
     }
+}
+
+/// Whether a part of a record may be passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// No.
+    Never,
+    /// Yes, as the record does not fit into the ring.
+    First,
+    /// Yes: it is the last of the stream, and has no end.
+    Last,
 }
 
 /// What a reader has to do next.
@@ -81,128 +89,76 @@ enum Next {
     /// End with the stream, whose end was marked or not.
     End(bool),
     /// Go on with this stream.
-    Stream(Stream),
+    Stream(Present),
 }
 
 impl Reader {
-    /// Open the ring and take a slot.
-    ///
-    /// # Errors
-    /// - [`ErrorKind::Missing`], or [`ErrorKind::Busy`] and [`ErrorKind::TimedOut`]
-    ///   with [`ReadOptions::wait`];
-    /// - [`ErrorKind::Denied`]: a reader needs write permission too, for its slot;
-    /// - [`ErrorKind::NoRoom`] if live readers and names have all the slots;
-    /// - [`ErrorKind::Busy`] if another reader uses the name;
-    /// - [`ErrorKind::Failure`] if there is no such position, or no longer;
-    /// - [`ErrorKind::Unexpected`] if it is no ring, or corrupt;
-    /// - [`ErrorKind::Usage`] for a name that no reader can have.
-    pub fn open(address: &Address, options: &ReadOptions, wait: &mut Wait) -> Result<Self> {
-        let name = options.name.as_deref();
-        name.map_or(Ok(()), |name| check_name(address, name))?;
-        let handle = if options.wait { wait_for_ring(address, wait)? } else { open(address)? };
-        let slots = Slots(&handle);
-        let ring = &handle.ring;
-        let (slot, who, at, stream, is_new) = slots.with_lock(wait, || {
-            let stream = handle.stream()?;
-            if let Some(name) = name
-                && let Some((slot, who)) = slots.find(name)?
-            {
-                slots.lock_name(slot, name)?;
-                // No stream begins before all of the last was read: what this name has
-                // not read is of the present one.
-                let who = who.in_generation(stream.generation);
-                ring.memory.store(owner(slot), who.encode(), Release);
-                return Ok((slot, who, ring.memory.load(position(slot), Relaxed), stream, false));
-            }
-            let at = slots.start_position(options.start_at)?;
-            let slot = slots.take()?;
-            let who = match name {
-                Some(name) => {
-                    slots.set_name(slot, name);
-                    Owner::Named(stream.generation)
-                }
-                None => Owner::Anonymous(stream.generation),
-            };
-            let joined = ring.join(slot, who, at, stream.overwrite);
-            if let (StartAt::Position(wanted), true) = (options.start_at, at != Some(joined)) {
-                // The writer was faster.
-                slots.free(slot);
-                return Err(slots.gone(wanted, joined.wrapping_sub(ring.memory.load(START, Relaxed))));
-            }
-            Ok((slot, who, joined, stream, true))
-        })?;
-        // A writer may wait for readers.
-        ring.notify(READ);
-        let mut reader = Reader {
-            handle,
-            options: options.clone(),
-            slot,
-            who,
-            position: at,
-            overwrite: stream.overwrite,
-            buffer: Vec::new(),
-            skipping: false,
-            unended: false,
-            lost: 0,
-        };
-        reader.skipping = is_new && reader.starts_within()?;
-        Ok(reader)
-    }
-
-    /// Whether a new reader of records begins in the middle of one.
-    fn starts_within(&self) -> Result<bool> {
-        let Some(end) = self.options.end else { return Ok(false) };
-        let ring = &self.handle.ring;
-        if self.position == ring.memory.load(START, Relaxed) || matches!(self.options.start_at, StartAt::Position(_)) {
-            return Ok(false);
+    /// Go on with the record that is written next. In the bytes before, no beginning of
+    /// a record can be told.
+    pub(super) fn go_to_head(&mut self) {
+        // Acquire pairs with the Release of `commit`: the bytes.
+        let gone = self.handle.ring.memory.load(HEAD, Acquire).wrapping_sub(self.position);
+        if self.lost > 0 {
+            self.lost = self.lost.saturating_add(gone);
         }
-        let last = self.position.wrapping_sub(1);
-        let mut byte = [0];
-        self.handle.copy_out(last, &mut byte)?;
-        Ok(before(last, ring.intact()) || byte != [end])
+        self.consume(gone);
     }
 
-    /// Copy the stream to `out`: write(2). It ends with the stream, or after
-    /// [`ReadOptions::count`]. What was written to `out` is not read again. `lost` is
-    /// called with the number of bytes that a writer has overwritten unread.
+    /// Pass the stream on to `out`. It ends with the stream, or after
+    /// [`ReadOptions::count`], or when a record was refused. What was passed on is not
+    /// read again. `lost` is called with the number of bytes that a writer has taken
+    /// or overwritten unread.
     ///
     /// # Errors
     /// - [`ErrorKind::PeerDied`] after the last byte of a writer that died;
-    /// - [`ErrorKind::Busy`] and [`ErrorKind::TimedOut`] if nothing comes;
+    /// - [`ErrorKind::Busy`] and [`ErrorKind::TimedOut`] if nothing comes, without
+    ///   [`ReadOptions::drain`];
     /// - [`ErrorKind::Gone`] if the ring is removed, replaced or truncated;
-    /// - [`ErrorKind::Unexpected`] if it is corrupt;
+    /// - [`ErrorKind::Unexpected`] if it is corrupt, or has no records of this framing;
     /// - [`ErrorKind::Failure`] if `out` cannot be written.
-    pub fn copy_to(&mut self, out: BorrowedFd<'_>, wait: &mut Wait, lost: &mut dyn FnMut(u64)) -> Result<()> {
-        copy::enlarge_pipe(out);
+    pub fn copy_to(
+        &mut self,
+        out: &mut Output<'_>,
+        wait: &mut Wait,
+        lost: &mut dyn FnMut(u64),
+        control: &mut Control<'_>,
+    ) -> Result<()> {
+        if let Output::Descriptor(fd) = out {
+            copy::enlarge_pipe(*fd);
+        }
         let mut left = self.options.count.unwrap_or(u64::MAX);
         // Bytes behind the position that are no whole record yet.
         let mut have = 0;
         while left > 0 {
-            let found = self.wait(have, wait)?;
-            let (there, whole) = match found {
-                Next::Bytes(there) => (there, true),
-                Next::Part(there) | Next::Last(there) => (there, false),
-                Next::End(marked) => (if marked { have } else { 0 }, false),
+            self.report(lost);
+            let found = match self.wait(have, wait) {
+                Err(error) if self.options.drain && error.kind == ErrorKind::Busy => return Ok(()),
+                other => other?,
+            };
+            let (there, part) = match found {
+                Next::Bytes(there) => (there, Part::Never),
+                Next::Part(there) => (there, Part::First),
+                Next::Last(there) => (there, Part::Last),
+                Next::End(marked) => (if marked { have } else { 0 }, Part::Last),
                 Next::Stream(stream) => {
                     self.go_on(stream, out)?;
                     continue;
                 }
             };
-            if self.options.end.is_none() && !self.overwrite {
-                left -= if there > 0 { self.copy_directly(out, there.min(left))? } else { 0 };
-            } else {
-                have = self.copy_through(out, there, whole, &mut left)?;
-                if !self.skipping && self.lost > 0 {
-                    lost(std::mem::take(&mut self.lost));
+            match out {
+                Output::Descriptor(fd) if self.options.framing == Framing::Bytes && !self.overwrite => {
+                    left -= if there > 0 { self.copy_directly(*fd, there.min(left), control)? } else { 0 };
                 }
+                _ => have = self.copy_through(out, there, part, &mut left, control)?,
             }
+            self.report(lost);
             if let Next::Last(_) = found {
                 left = left.saturating_sub(1);
             }
             if let Next::End(marked) = found {
-                if self.lost > 0 {
-                    lost(std::mem::take(&mut self.lost));
-                }
+                // What was to be skipped has no end.
+                self.skipping = false;
+                self.report(lost);
                 let what = "its writer died before the end of the stream; what it had committed was read";
                 return if marked { Ok(()) } else { Err(Error::new(ErrorKind::PeerDied, self.handle.label(), what)) };
             }
@@ -210,9 +166,20 @@ impl Reader {
         Ok(())
     }
 
+    /// Report what was lost, once it is known how much that is.
+    fn report(&mut self, lost: &mut dyn FnMut(u64)) {
+        if !self.skipping && self.lost > 0 {
+            lost(std::mem::take(&mut self.lost));
+            if let Owner::Named(_) = self.who {
+                away::set_lost(&self.handle, self.slot, 0);
+            }
+        }
+    }
+
     /// Go on with the next stream. A last record without an end is ended first.
-    fn go_on(&mut self, stream: Stream, out: BorrowedFd<'_>) -> Result<()> {
+    fn go_on(&mut self, Present { stream, start }: Present, out: &Output<'_>) -> Result<()> {
         self.who = self.who.in_generation(stream.generation);
+        self.start = start;
         self.overwrite = stream.overwrite;
         self.skipping = false;
         let ring = &self.handle.ring;
@@ -221,22 +188,28 @@ impl Reader {
         ring.memory.store(owner(self.slot), self.who.encode(), Release);
         // Its writer may wait for this, to begin yet another stream.
         ring.notify(READ);
-        if let (true, Some(end)) = (std::mem::take(&mut self.unended), self.options.end) {
-            write(out, &[end])?;
+        let unended = std::mem::take(&mut self.unended);
+        if let (true, Framing::End(end), Output::Descriptor(out)) = (unended, self.options.framing, out) {
+            write(*out, &[end])?;
         }
         Ok(())
     }
 
     /// Give the slot back. A name keeps its slot.
     pub fn leave(self) {
-        if let Owner::Anonymous(_) = self.who {
-            self.handle.ring.leave(self.slot, self.position);
+        match self.who {
+            Owner::Anonymous(_) => self.handle.ring.leave(self.slot, self.position),
+            _ => away::stamp(&self.handle, self.slot),
         }
     }
 
     /// Wait for more than `have` bytes, or the end.
-    fn wait(&self, have: u64, wait: &mut Wait) -> Result<Next> {
+    fn wait(&mut self, have: u64, wait: &mut Wait) -> Result<Next> {
         let begin = Instant::now();
+        if matches!(self.who, Owner::Named(_)) && begin.duration_since(self.stamped) >= LONGEST_SLEEP {
+            self.stamped = begin;
+            away::stamp(&self.handle, self.slot);
+        }
         let blocked_on = || "has no more bytes yet".to_owned();
         wait_until(&self.handle, WRITTEN, wait, blocked_on, |check| self.ready(have, begin, check))
     }
@@ -251,8 +224,8 @@ impl Reader {
             Available::Bytes(bytes) => return more(bytes),
             Available::Ended if !self.options.follow => return Ok(Some(Next::End(true))),
             Available::Ended if have > 0 => return Ok(Some(Next::Last(have))),
-            Available::Next(stream) if !self.options.follow => return Ok(Some(Next::End(!stream.died_before))),
-            Available::Next(stream) => return Ok(Some(Next::Stream(stream))),
+            Available::Next(next) if !self.options.follow => return Ok(Some(Next::End(!next.stream.died_before))),
+            Available::Next(next) => return Ok(Some(Next::Stream(next))),
             Available::Ended | Available::Nothing => {}
         }
         if have >= ring.capacity {
@@ -284,7 +257,7 @@ impl Reader {
             }
             Available::Bytes(bytes) => more(bytes),
             Available::Ended => Ok(Some(Next::End(true))),
-            Available::Next(stream) => Ok(Some(Next::End(!stream.died_before))),
+            Available::Next(next) => Ok(Some(Next::End(!next.stream.died_before))),
         }
     }
 
@@ -298,17 +271,36 @@ impl Reader {
 
     pub(super) fn consume(&mut self, len: u64) {
         self.position = self.position.wrapping_add(len);
+        if let Owner::Named(_) = self.who {
+            Slots(&self.handle).remember(self.slot, self.position);
+        }
         self.handle.ring.consume(self.slot, self.position);
     }
 
+    /// The position from which on bytes that were just copied had not been
+    /// overwritten.
+    pub(super) fn intact(&self) -> Result<u64> {
+        self.handle.ring.intact(self.start).map_err(|corrupt| self.handle.corrupt(corrupt))
+    }
+
+    /// Check that the writer waited for us while we copied from our position on.
+    pub(super) fn check_intact(&self) -> Result<()> {
+        if before(self.position, self.intact()?) {
+            return Err(self.handle.corrupt(Corrupt("what was not read was overwritten")));
+        }
+        Ok(())
+    }
+
     /// write(2) straight out of the ring, where nobody overwrites what is unread.
-    fn copy_directly(&mut self, out: BorrowedFd<'_>, there: u64) -> Result<u64> {
+    fn copy_directly(&mut self, out: BorrowedFd<'_>, there: u64, control: &mut Control<'_>) -> Result<u64> {
         let (at, len) = self.handle.piece(self.position, there.min(STEP as u64));
         let region = &self.handle.ring.memory.0;
-        let n = Control::default().retry(out, PollFlags::POLLOUT, CopyError::Write, || region.drain(out, at, len));
+        let n = control.retry(out, PollFlags::POLLOUT, CopyError::Write, || region.drain(out, at, len));
         match n {
             Ok(n) => {
+                self.check_intact()?;
                 self.consume(n as u64);
+                control.moved(n);
                 Ok(n as u64)
             }
             Err(CopyError::Write(Errno::EFAULT)) => Err(self.handle.lost()),

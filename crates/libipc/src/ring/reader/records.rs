@@ -1,24 +1,30 @@
 //! What a reader passes on through a buffer of its own: whole records, and bytes that
 //! may be overwritten meanwhile.
 
-use std::os::fd::BorrowedFd;
-
 use super::super::algorithm::{Corrupt, before};
-use super::{Reader, write};
-use crate::base::error::Result;
-use crate::fs::copy::{self, STEP};
+use super::super::framing::Framing;
+use super::{Output, Part, Reader, write};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::fs::copy::{self, Control, STEP};
 
 /// The longest record that is passed on as a whole; memory is needed for it.
 const LONGEST: usize = 64 << 20;
 
 impl Reader {
-    /// Copy the bytes that are `there` out of the ring, and write the intact ones; with
-    /// `whole`, whole records only. Returns how many bytes are left.
-    pub(super) fn copy_through(&mut self, out: BorrowedFd<'_>, there: u64, whole: bool, left: &mut u64) -> Result<u64> {
+    /// Copy the bytes that are `there` out of the ring, and pass on the intact ones; whole
+    /// records only, unless a `part` may be passed on. Returns how many bytes are left.
+    pub(super) fn copy_through(
+        &mut self,
+        out: &mut Output<'_>,
+        there: u64,
+        part: Part,
+        left: &mut u64,
+        control: &mut Control<'_>,
+    ) -> Result<u64> {
         let end = self.position.wrapping_add(there);
         let mut most = STEP;
         loop {
-            self.jump();
+            self.jump()?;
             let there = if before(self.position, end) { end.wrapping_sub(self.position) } else { 0 };
             if there == 0 || *left == 0 {
                 return Ok(there);
@@ -30,28 +36,69 @@ impl Reader {
             self.read_ahead(len)?;
             // Leave behind what was overwritten meanwhile, and the rest of a record
             // whose beginning we do not have.
-            self.jump();
+            self.jump()?;
             self.skip(begin);
             let done = (self.position.wrapping_sub(begin)).min(len as u64) as usize;
             if done == len {
                 continue;
             }
             let seen_all = len as u64 == there;
-            let (cut, records) = match self.cut(&self.buffer[done..], *left) {
-                (0, _) if seen_all && whole => return Ok((len - done) as u64),
-                (0, _) if seen_all || len - done >= LONGEST => (len - done, 0),
+            let bytes = &self.buffer[done..];
+            let one = matches!(out, Output::Records(_));
+            let (cut, records) = match self.options.framing.whole(bytes, if one { 1 } else { *left }) {
+                (0, _) if seen_all && part == Part::Never => return self.keep(bytes),
+                (0, _) if seen_all || bytes.len() >= LONGEST => {
+                    self.check_part(one, if seen_all { part } else { Part::First })?;
+                    (bytes.len(), 0)
+                }
                 cut => cut,
             };
             if cut > 0 {
                 let bytes = &self.buffer[done..done + cut];
-                self.unended = bytes.last().copied() != self.options.end;
-                write(out, bytes)?;
+                match out {
+                    Output::Descriptor(out) => {
+                        self.unended = matches!(self.options.framing, Framing::End(end) if bytes.last() != Some(&end));
+                        write(*out, bytes)?;
+                    }
+                    Output::Records(pass) => {
+                        if !pass(bytes)? {
+                            *left = 0;
+                            return Ok(0);
+                        }
+                    }
+                }
                 self.consume(cut as u64);
-                *left -= records;
+                control.moved(cut);
+                *left = left.saturating_sub(if *left == u64::MAX { 0 } else { records });
             } else {
                 most = most.saturating_mul(2);
             }
         }
+    }
+
+    /// Bytes that are no whole record yet stay; their number. A length that no record in
+    /// the ring can have is refused.
+    fn keep(&self, bytes: &[u8]) -> Result<u64> {
+        if self.options.framing == Framing::Length
+            && self.options.framing.first(bytes).is_some_and(|len| len > self.handle.ring.capacity)
+        {
+            return Err(self.no_record("has no records with their lengths before them"));
+        }
+        Ok(bytes.len() as u64)
+    }
+
+    /// Check that a part of a record, which has no end or does not fit, may be passed on.
+    fn check_part(&self, one: bool, part: Part) -> Result<()> {
+        match (self.options.framing, part) {
+            (Framing::Length, _) => Err(self.no_record("has no records with their lengths before them")),
+            (_, Part::Last) => Ok(()),
+            _ if one => Err(self.no_record("has a record that does not fit into the ring")),
+            _ => Ok(()),
+        }
+    }
+
+    fn no_record(&self, problem: &str) -> Error {
+        Error::new(ErrorKind::Unexpected, self.handle.label(), problem)
     }
 
     /// Fill the buffer with `len` bytes from the position on.
@@ -64,43 +111,29 @@ impl Reader {
         Ok(())
     }
 
-    /// How many of the bytes to write, and how many records, or bytes, that is.
-    fn cut(&self, bytes: &[u8], left: u64) -> (usize, u64) {
-        let Some(end) = self.options.end else {
-            let len = (bytes.len() as u64).min(left);
-            return (len as usize, len);
-        };
-        if left == u64::MAX {
-            return (memchr::memrchr(end, bytes).map_or(0, |at| at + 1), 0);
-        }
-        let (mut cut, mut records) = (0, 0);
-        while records < left
-            && let Some(at) = memchr::memchr(end, &bytes[cut..])
-        {
-            cut += at + 1;
-            records += 1;
-        }
-        (cut, records)
-    }
-
     /// Go on behind what was overwritten.
-    fn jump(&mut self) {
+    fn jump(&mut self) -> Result<()> {
         if !self.overwrite {
-            return;
+            return self.check_intact();
         }
-        let oldest = self.handle.ring.intact();
+        let oldest = self.intact()?;
         if before(self.position, oldest) {
             let gone = oldest.wrapping_sub(self.position);
             self.lost = self.lost.saturating_add(gone);
             self.consume(gone);
-            self.skipping = self.options.end.is_some();
+            match self.options.framing {
+                Framing::Bytes => {}
+                Framing::End(_) => self.skipping = true,
+                Framing::Length => self.go_to_head(),
+            }
         }
+        Ok(())
     }
 
     /// Skip the rest of a record whose beginning we do not have, as far as the buffer
     /// goes, which was filled from the position `begin` on.
     fn skip(&mut self, begin: u64) {
-        let (true, Some(end)) = (self.skipping, self.options.end) else { return };
+        let (true, Framing::End(end)) = (self.skipping, self.options.framing) else { return };
         let from = self.position.wrapping_sub(begin).min(self.buffer.len() as u64) as usize;
         let bytes = &self.buffer[from..];
         let at = memchr::memchr(end, bytes);

@@ -9,8 +9,8 @@ use loom::sync::Arc;
 use loom::thread;
 
 use super::super::algorithm::{Available, Corrupt, Ring, WriterPosition};
-use super::super::layout::{CONSUMED, HEAD, LIMIT, Owner, READ, WRITTEN, owner, position};
-use super::model::{FIRST, Shared, View, cell, ring, shared_of, stream};
+use super::super::layout::{CONSUMED, HEAD, LIMIT, Owner, PROMISE, READ, WRITTEN, owner, position};
+use super::model::{FIRST, PRESENT, Shared, View, cell, ring, shared_of};
 
 /// Two threads over a ring of one byte, whose reader has its slot.
 fn check(writer: impl Fn(&Ring<View>) + Send + Sync + 'static, reader: impl Fn(&Ring<View>) + Send + Sync + 'static) {
@@ -77,7 +77,8 @@ fn k18_no_wake_up_of_a_reader_is_missed() {
 /// So does the end.
 #[test]
 fn k18_no_end_is_missed() {
-    wakes(|ring| ring.mark(stream(true)), Available::Ended);
+    let at = WriterPosition { head: FIRST, touched: FIRST };
+    wakes(move |ring| ring.end(PRESENT.stream, FIRST, at), Available::Ended);
 }
 
 fn wakes(writer: impl Fn(&Ring<View>) + Send + Sync + 'static, expected: Available) {
@@ -122,14 +123,14 @@ fn k13_a_late_reader_is_waited_for_or_comes_later() {
     builder.check(|| {
         let shared = shared_of(1, 1);
         let full = FIRST.wrapping_add(1);
-        for at in [HEAD, LIMIT, CONSUMED] {
+        for at in [HEAD, LIMIT, PROMISE, CONSUMED] {
             set(&shared, at, full);
         }
         cell(&shared, FIRST).store(FIRST, Ordering::SeqCst);
         let theirs = shared.clone();
         let reader = thread::spawn(move || {
             let ring = ring(&theirs, usize::MAX);
-            let at = ring.join(0, Owner::Anonymous(1), None, false);
+            let at = ring.join(0, Owner::Anonymous(1), None, PRESENT);
             if let Available::Bytes(_) = ring.available(at, 1).unwrap() {
                 expect(&ring, at);
                 ring.consume(0, at.wrapping_add(1));

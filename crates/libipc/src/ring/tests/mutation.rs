@@ -9,11 +9,11 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use super::super::layout::{HEADER, Stream, new_header};
-use super::super::{OnUnfinished, ReadOptions, Reader, StartAt, Status, WriteOptions, Writer, forget};
+use super::super::{Framing, OnUnfinished, Output, ReadOptions, Reader, Status, WriteOptions, Writer, forget};
 use crate::base::address::{Address, Name};
 use crate::base::error::{ErrorKind, Result};
-use crate::base::mode::Mode;
 use crate::base::wait::{Timeout, Wait};
+use crate::fs::copy::Control;
 
 const CAPACITY: u64 = 4096;
 
@@ -41,12 +41,12 @@ fn wait() -> Wait {
 }
 
 fn how(on_unfinished: OnUnfinished, overwrite: bool) -> WriteOptions {
-    WriteOptions { capacity: CAPACITY, mode: Mode::PRIVATE, foreign: false, on_unfinished, many: false, overwrite }
+    WriteOptions { on_unfinished, overwrite, max_lag: Some(100), capacity: CAPACITY, ..WriteOptions::default() }
 }
 
-fn read(name: Option<&str>, end: Option<u8>) -> ReadOptions {
+fn read(name: Option<&str>, framing: Framing) -> ReadOptions {
     let name = name.map(Into::into);
-    ReadOptions { wait: false, name, start_at: StartAt::Oldest, follow: false, end, count: None }
+    ReadOptions { name, framing, ..ReadOptions::default() }
 }
 
 impl Rings {
@@ -61,15 +61,15 @@ impl Rings {
         Writer::open(&rings.address, &how(OnUnfinished::Refuse, false), &mut wait()).unwrap().end();
         states.push(std::fs::read(&path).unwrap());
         let mut writer = Writer::open(&rings.address, &how(OnUnfinished::Refuse, true), &mut wait()).unwrap();
-        writer.append(&[7; 3000], 7, &mut wait()).unwrap();
+        writer.append(&[7; 3000], Framing::End(7), &mut wait()).unwrap();
         writer.end();
-        rings.read(ReadOptions { count: Some(1000), ..read(Some("name"), None) }).unwrap();
+        rings.read(ReadOptions { count: Some(1000), ..read(Some("name"), Framing::Bytes) }).unwrap();
         states.push(std::fs::read(&path).unwrap());
         let mut writer = Writer::open(&rings.address, &how(OnUnfinished::Restart, false), &mut wait());
         assert_eq!(writer.as_ref().err().map(|error| error.kind), Some(ErrorKind::Busy));
         forget(&rings.address, "name".as_ref(), &mut wait()).unwrap();
         writer = Writer::open(&rings.address, &how(OnUnfinished::Restart, false), &mut wait());
-        writer.unwrap().append(&[8; 4096], 8, &mut wait()).unwrap();
+        writer.unwrap().append(&[8; 4096], Framing::End(8), &mut wait()).unwrap();
         states.push(std::fs::read(&path).unwrap());
         rings.states = states;
         rings
@@ -77,7 +77,8 @@ impl Rings {
 
     fn read(&self, options: ReadOptions) -> Result<()> {
         let mut reader = Reader::open(&self.address, &options, &mut wait())?;
-        let copied = reader.copy_to(self.null.as_fd(), &mut wait(), &mut |_| {});
+        let mut out = Output::Descriptor(self.null.as_fd());
+        let copied = reader.copy_to(&mut out, &mut wait(), &mut |_| {}, &mut Control::default());
         reader.leave();
         copied
     }
@@ -89,13 +90,14 @@ impl Rings {
         let Address::Name(Name::File(path)) = &self.address else { unreachable!() };
         let file = File::options().write(true).open(path).unwrap();
         let begin = Instant::now();
-        let attacks: [&dyn Fn() -> Result<()>; 5] = [
+        let attacks: [&dyn Fn() -> Result<()>; 6] = [
             &|| Status::inspect(&self.address).map(drop),
-            &|| self.read(read(None, None)),
-            &|| self.read(read(Some("name"), Some(b'\n'))),
+            &|| self.read(read(None, Framing::Bytes)),
+            &|| self.read(read(None, Framing::Length)),
+            &|| self.read(read(Some("name"), Framing::End(b'\n'))),
             &|| {
                 let mut writer = Writer::open(&self.address, &how(OnUnfinished::Resume, false), &mut wait())?;
-                writer.append(b"some\n", b'\n', &mut wait()).map(|()| writer.end())
+                writer.append(b"some\n", Framing::End(b'\n'), &mut wait()).map(|()| writer.end())
             },
             &|| Writer::open(&self.address, &how(OnUnfinished::Restart, true), &mut wait()).map(Writer::end),
         ];
@@ -119,7 +121,7 @@ fn k14_each_flipped_bit_of_the_header() {
         let mut bit = 0;
         while bit < HEADER * 8 {
             rings.attack(state, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
-            let interesting = bit / 8 < 272 || (4096..4096 + 80).contains(&(bit / 8));
+            let interesting = bit / 8 < 408 || (4096..4096 + 112).contains(&(bit / 8));
             bit += if is_long() {
                 1
             } else if interesting {
@@ -139,14 +141,15 @@ fn k14_random_words_in_the_header() {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         seed >> 24
     };
-    const WORDS: [usize; 14] = [8, 16, 24, 64, 72, 80, 88, 128, 192, 256, 4096, 4104, 4112, 4160];
+    const WORDS: [usize; 20] =
+        [8, 16, 24, 32, 64, 72, 88, 96, 128, 192, 256, 320, 328, 336, 384, 4096, 4104, 4112, 4120, 4224];
     for round in 0..if is_long() { 100_000 } else { 1000 } {
         let changes: Vec<_> = (0..1 + random() % 3)
             .map(|_| {
                 let at = if random() % 4 == 0 {
                     random() as usize % (HEADER / 8) * 8
                 } else {
-                    WORDS[random() as usize % 14]
+                    WORDS[random() as usize % WORDS.len()]
                 };
                 // Small numbers, huge ones, and such as are there.
                 let value = match random() % 4 {

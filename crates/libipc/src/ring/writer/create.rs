@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use nix::errno::Errno;
 
 use super::super::SMALLEST;
+use super::super::away::Patience;
 use super::super::handle::{Handle, entry};
 use super::super::layout::{HEADER, Owner, Stream, lock, new_header, owner, position};
 use super::super::options::WriteOptions;
@@ -64,7 +65,7 @@ pub(super) fn create(address: &Address, options: &WriteOptions) -> Result<Handle
 
 /// Whether every reader has read the stream up to `head`. A name that is away, and has
 /// read all of it, moves on to the next stream.
-pub(super) fn all_read(handle: &Handle, head: u64, last: u32, next: u32) -> Result<bool> {
+pub(super) fn all_read(handle: &Handle, head: u64, [last, next]: [u32; 2], patience: Patience) -> Result<bool> {
     let ring = &handle.ring;
     let mut all = true;
     for slot in 0..ring.slots {
@@ -74,7 +75,7 @@ pub(super) fn all_read(handle: &Handle, head: u64, last: u32, next: u32) -> Resu
         }
         // Acquire pairs with the Release of `consume`: it is done with what it read.
         let read = || ring.memory.load(position(slot), Acquire) == head;
-        match Slots(handle).sweep(slot)? {
+        match Slots(handle).sweep(slot, patience)? {
             // It lives, and goes on to the next stream or leaves by itself.
             None => all &= who.generation() == Some(last) && read(),
             // It may have left before it noticed that this stream had begun.
@@ -96,8 +97,8 @@ pub(super) fn slowest_reader(handle: &Handle, head: u64) -> (&'static str, Optio
     let named = matches!(handle.ring.owner(slot), Ok(Owner::Named(_)));
     match handle.is_held(lock::reader(slot)) {
         Ok(false) if named => {
-            let name = std::ffi::OsString::from_vec(Slots(handle).name(slot));
-            (", and a reader is away", Some(Hint::ReaderAway(name)))
+            let name = Slots(handle).name(slot).ok().map(std::ffi::OsString::from_vec);
+            (", and a reader is away", name.map(|name| Hint::ReaderAway(name, handle.address())))
         }
         _ => (", and a reader is slow", None),
     }

@@ -11,7 +11,7 @@ use super::super::handle::LONGEST_SLEEP;
 use super::{Room, Writer};
 use crate::base::error::{Error, Result};
 use crate::base::wait::{Wait, poll_timeout};
-use crate::fs::copy::STEP;
+use crate::fs::copy::{Control, STEP};
 use crate::fs::input::Input;
 use crate::sys::ticker::Timer;
 
@@ -28,12 +28,13 @@ impl Writer {
     /// - [`Gone`](crate::ErrorKind::Gone) if it is removed, replaced or truncated;
     /// - [`Unexpected`](crate::ErrorKind::Unexpected) if it is corrupt;
     /// - [`Failure`](crate::ErrorKind::Failure) if the input cannot be read.
-    pub fn copy_from(&mut self, input: &Input<'_>, wait: &mut Wait) -> Result<()> {
+    pub fn copy_from(&mut self, input: &Input<'_>, wait: &mut Wait, control: &mut Control<'_>) -> Result<()> {
         let fd = input.fd();
         // Readers are at work on one part while we fill another.
         let step = (STEP as u64).min(self.capacity() / 4).max(1);
         let mut ticker = None;
         loop {
+            self.check_now_and_then()?;
             let mut room = 0;
             if !polled(fd, PollTimeout::ZERO) {
                 room = self.room_ahead(&mut ticker)?;
@@ -54,8 +55,11 @@ impl Writer {
                     self.at = self.handle.ring.commit(self.at, 0);
                     return Ok(());
                 }
-                Ok(n) => self.at = self.handle.ring.commit(self.at, n as u64),
-                Err(Errno::EINTR) => self.check_while_idle()?,
+                Ok(n) => {
+                    self.at = self.handle.ring.commit(self.at, n as u64);
+                    control.moved(n);
+                }
+                Err(Errno::EINTR) => self.check_idle()?,
                 Err(Errno::EAGAIN) => self.wait_for_input(fd)?,
                 Err(Errno::EFAULT) => return Err(self.handle.lost()),
                 Err(errno) => return Err(Error::io(input.label(), errno)),
@@ -90,14 +94,9 @@ impl Writer {
     /// [`Unexpected`](crate::ErrorKind::Unexpected) if it is corrupt.
     pub fn wait_for_input(&self, fd: BorrowedFd<'_>) -> Result<()> {
         while !polled(fd, poll_timeout(LONGEST_SLEEP)) {
-            self.check_while_idle()?;
+            self.check_idle()?;
         }
         Ok(())
-    }
-
-    fn check_while_idle(&self) -> Result<()> {
-        self.handle.check()?;
-        self.check_stream()
     }
 }
 

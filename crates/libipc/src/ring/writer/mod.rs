@@ -1,14 +1,19 @@
 //! The writer's end: making a ring, beginning its streams, appending records.
 
+mod check;
 mod create;
 mod fill;
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering::Relaxed;
 
 use self::create::{all_read, create, slowest_reader};
-use super::algorithm::{Corrupt, WriterPosition};
+use super::algorithm::{Corrupt, Present, WriterPosition};
+use super::arrival::Expected;
+use super::away::{self, Patience};
+use super::framing::Framing;
 use super::handle::Handle;
-use super::layout::{HEAD, LIMIT, Owner, READ, START, Stream, lock};
+use super::layout::{CONSUMED, HEAD, LIMIT, Owner, READ, Stream, lock};
 use super::options::{OnUnfinished, WriteOptions};
 use super::slots::Slots;
 use super::waiting::{Check, wait_until};
@@ -26,7 +31,15 @@ use crate::shared::memory::Memory;
 pub struct Writer {
     pub(super) handle: Handle,
     pub(super) stream: Stream,
+    /// The position where the stream began.
+    start: u64,
     pub(super) at: WriterPosition,
+    patience: Patience,
+    /// Whether to end without readers, once there was one.
+    while_read: bool,
+    was_read: Cell<bool>,
+    /// What readers that had left had read when we began.
+    consumed: u64,
 }
 
 impl Writer {
@@ -52,8 +65,7 @@ impl Writer {
             }
             match create(address, options) {
                 Ok(handle) => {
-                    let (stream, at) = (handle.stream()?, handle.writer_position()?);
-                    return Ok(Writer { handle, stream, at });
+                    return Self::new(handle, options);
                 }
                 // Another was faster.
                 Err(error) if error.kind == ErrorKind::Exists => {}
@@ -63,14 +75,21 @@ impl Writer {
         Err(Error::new(ErrorKind::Gone, address, "is removed faster than it can be opened"))
     }
 
+    fn new(handle: Handle, options: &WriteOptions) -> Result<Self> {
+        let (Present { stream, start }, at) = (handle.present()?, handle.writer_position()?);
+        let WriteOptions { max_lag, expire, while_read, .. } = *options;
+        let patience = Patience { max_lag, expire };
+        let consumed = handle.ring.memory.load(CONSUMED, Relaxed);
+        Ok(Writer { handle, stream, start, at, patience, while_read, was_read: Cell::new(false), consumed })
+    }
+
     fn take(handle: Handle, options: &WriteOptions, wait: &mut Wait) -> Result<Self> {
         lock_writer(&handle, if options.many { LockMode::Shared } else { LockMode::Exclusive }, wait)?;
         if options.many {
             lock_append(&handle, wait)?;
         }
         // Read only now: another of many writers may have begun a stream meanwhile.
-        let (stream, at) = (handle.stream()?, handle.writer_position()?);
-        let mut writer = Writer { handle, stream, at };
+        let mut writer = Self::new(handle, options)?;
         let entered = writer.enter(options, wait);
         writer.handle.unlock(lock::APPEND);
         entered.map(|()| writer)
@@ -93,7 +112,7 @@ impl Writer {
             }
             self.stream = Stream { ended: false, many: options.many, ..now };
             if options.on_unfinished == OnUnfinished::Resume {
-                self.handle.ring.mark(self.stream);
+                self.handle.ring.resume(self.stream);
             }
             return Ok(());
         }
@@ -114,29 +133,37 @@ impl Writer {
 
     /// Begin the next stream once all of the last was read.
     fn begin_stream(&mut self, last: Stream, wait: &mut Wait) -> Result<()> {
-        let (handle, head, stream) = (&self.handle, self.at.head, self.stream);
+        let (handle, head, stream, patience) = (&self.handle, self.at.head, self.stream, self.patience);
         let blocked_on = || {
+            if Expected::of(handle.entry()).any() {
+                return "a reader has waited for its last stream, and is on its way".to_owned();
+            }
             let (who, _) = slowest_reader(handle, head);
             format!("its last stream is still being read{}", if who.ends_with("no reader") { "" } else { who })
         };
+        let mut expected = Expected::of(handle.entry());
         let begun = wait_until(handle, READ, wait, blocked_on, |_| {
             // So that nobody joins in between.
             Slots(handle).with_lock_now(|| {
-                let read = all_read(handle, head, last.generation, stream.generation)?;
+                // Asked first: one that is no longer on its way has its slot.
+                if expected.any() {
+                    return Ok(None);
+                }
+                let read = all_read(handle, head, [last.generation, stream.generation], patience)?;
                 if read {
-                    handle.ring.begin(head, last, stream);
+                    handle.ring.begin(head, stream);
                 }
                 Ok(read.then_some(()))
             })
         });
         begun.map_err(|error| blame_reader(handle, head, error))?;
-        self.at.touched = head;
+        (self.start, self.consumed) = (head, head);
         Ok(())
     }
 
     /// How many bytes of the stream were committed, as of this writer's last turn.
     pub fn position(&self) -> u64 {
-        self.at.head.wrapping_sub(self.handle.ring.memory.load(START, Relaxed))
+        self.at.head.wrapping_sub(self.start)
     }
 
     /// The permission bits of a ring that existed when it was opened; None of one that
@@ -165,16 +192,16 @@ impl Writer {
             |_| {
                 let mut live = 0;
                 for slot in 0..handle.ring.slots {
-                    let owner = handle.owner(slot)?;
-                    live += usize::from(owner != Owner::Free && handle.is_held(lock::reader(slot))?);
+                    live += usize::from(handle.owner(slot)? != Owner::Free && handle.is_held(lock::reader(slot))?);
                 }
+                self.was_read.set(self.was_read.get() || live > 0);
                 Ok((live >= count).then_some(()))
             },
         )
     }
 
-    /// Append whole records, each of which ends with the byte `end`; the last may lack
-    /// it. Readers see all of a record, or nothing of it.
+    /// Append whole records of this framing. The last may lack the byte that ends it.
+    /// Readers see all of a record, or nothing of it.
     ///
     /// # Errors
     /// - [`ErrorKind::NoRoom`] for a record longer than the ring;
@@ -182,13 +209,13 @@ impl Writer {
     /// - [`ErrorKind::Gone`] if the ring is removed, replaced or truncated, or the
     ///   stream of many writers was ended;
     /// - [`ErrorKind::Unexpected`] if it is corrupt.
-    pub fn append(&mut self, records: &[u8], end: u8, wait: &mut Wait) -> Result<()> {
+    pub fn append(&mut self, records: &[u8], framing: Framing, wait: &mut Wait) -> Result<()> {
         let mut rest = records;
         while !rest.is_empty() {
             if self.stream.many {
                 self.take_turn(wait)?;
             }
-            let appended = self.append_some(rest, end, wait);
+            let appended = self.append_some(rest, framing, wait);
             if self.stream.many {
                 self.handle.unlock(lock::APPEND);
             }
@@ -198,9 +225,10 @@ impl Writer {
     }
 
     /// Append at least one of the records. Returns the length of those appended.
-    fn append_some(&mut self, records: &[u8], end: u8, wait: &mut Wait) -> Result<usize> {
+    fn append_some(&mut self, records: &[u8], framing: Framing, wait: &mut Wait) -> Result<usize> {
+        self.check_now_and_then()?;
         let capacity = self.capacity();
-        let first = memchr::memchr(end, records).map_or(records.len(), |at| at + 1) as u64;
+        let first = framing.first(records).unwrap_or(records.len() as u64);
         if first > capacity {
             let problem = format!("a record is longer than the ring, which holds {capacity} bytes");
             return Err(Error::new(ErrorKind::NoRoom, self.handle.label(), problem).hint(Hint::LargerRing));
@@ -210,8 +238,7 @@ impl Writer {
             Room::Bytes(room) => room as usize,
             Room::AtEnd => 0,
         };
-        let len =
-            if room == records.len() { room } else { memchr::memrchr(end, &records[..room]).map_or(0, |at| at + 1) };
+        let len = if room == records.len() { room } else { framing.whole(&records[..room], u64::MAX).0 };
         let mut done = 0;
         while done < len {
             let (at, n) = self.handle.piece(self.at.head.wrapping_add(done as u64), (len - done) as u64);
@@ -233,18 +260,6 @@ impl Writer {
         Ok(())
     }
 
-    /// Check that the present stream is the one that we write.
-    pub(super) fn check_stream(&self) -> Result<()> {
-        let now = self.handle.stream()?;
-        if now == self.stream {
-            return Ok(());
-        }
-        if self.stream.many && (now.ended || now.generation != self.stream.generation) {
-            return Err(Error::new(ErrorKind::Gone, self.handle.label(), "its stream was closed meanwhile"));
-        }
-        Err(self.handle.corrupt(Corrupt("its state was written by another")))
-    }
-
     /// Wait for room for at most `want` bytes and no fewer than `least`, or until
     /// `at_end` says that the input is at its end. It is asked while there is no room.
     pub(super) fn wait_for_room(
@@ -254,7 +269,7 @@ impl Writer {
         wait: &mut Wait,
         at_end: impl Fn() -> bool,
     ) -> Result<Room> {
-        let (handle, at, overwrite) = (&self.handle, self.at, self.stream.overwrite);
+        let (handle, at, overwrite, patience) = (&self.handle, self.at, self.stream.overwrite, self.patience);
         let ring = &handle.ring;
         let blocked_on = || format!("is full{}", slowest_reader(handle, at.head).0);
         let corrupt = |corrupt| handle.corrupt(corrupt);
@@ -264,7 +279,8 @@ impl Writer {
                 if room >= least {
                     return Ok(Some(Room::Bytes(room)));
                 }
-                if check == Check::Quick {
+                // What is in the way may be a name that need not be waited for.
+                if check == Check::Quick && !patience.is_limited() {
                     return Ok(None);
                 }
                 if at_end() {
@@ -277,15 +293,19 @@ impl Writer {
                     return Err(corrupt(Corrupt("its positions were written by another")));
                 }
                 self.check_stream()?;
+                self.check_readers()?;
                 let slowest = ring.slowest(at.head).map_err(corrupt)?;
                 let Some(slot) = slowest.slot else { return Ok(None) };
                 let advanced = || ring.slowest(at.head) != Ok(slowest);
                 let slots = Slots(handle);
                 // Most readers live: the table is not locked for them.
-                if handle.is_held(lock::reader(slot))?
-                    || slots.with_lock_now(|| slots.sweep(slot))?.is_none()
-                    || !advanced()
-                {
+                if handle.is_held(lock::reader(slot))? {
+                    if let Owner::Named(_) = handle.owner(slot)? {
+                        away::stamp(handle, slot);
+                    }
+                    return Ok(None);
+                }
+                if slots.with_lock_now(|| slots.sweep(slot, patience))?.is_none() || !advanced() {
                     return Ok(None);
                 }
             }
@@ -293,22 +313,10 @@ impl Writer {
         room.map_err(|error| blame_reader(handle, at.head, error))
     }
 
-    /// Check that the ring still has its name, and its stream is the one that was
-    /// begun. To be asked before [`Writer::end`], after which anybody may remove the
-    /// ring.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Gone`]: nobody will read what was written;
-    /// [`ErrorKind::Unexpected`] if another process wrote its state.
-    pub fn check(&self) -> Result<()> {
-        self.handle.check()?;
-        if self.stream.many { Ok(()) } else { self.check_stream() }
-    }
-
     /// Mark the end of the stream. One of many writers leaves the stream open.
     pub fn end(self) {
         if !self.stream.many {
-            self.handle.ring.mark(Stream { ended: true, ..self.stream });
+            self.handle.ring.end(self.stream, self.start, self.at);
         }
     }
 }
@@ -353,9 +361,9 @@ pub fn end(address: &Address, wait: &mut Wait) -> Result<()> {
     lock_writer(&handle, LockMode::Shared, wait)?;
     lock_append(&handle, wait)?;
     handle.check()?;
-    let stream = handle.stream()?;
+    let Present { stream, start } = handle.present()?;
     if !stream.ended {
-        handle.ring.mark(Stream { ended: true, ..stream });
+        handle.ring.end(stream, start, handle.writer_position()?);
     }
     Ok(())
 }

@@ -1,0 +1,159 @@
+//! The cure in a message is typed as it stands, and then what failed succeeds.
+
+use crate::util::compile::compile;
+use crate::util::{Test, said};
+
+/// A failure, the cure in its message, and a number for the N in it.
+struct Case {
+    /// What leads to the failure.
+    before: &'static str,
+    /// What fails, and succeeds after the cure.
+    fails: &'static str,
+    /// The cure, as a pattern of grep.
+    cure: &'static str,
+    n: &'static str,
+}
+
+const fn case(before: &'static str, fails: &'static str, cure: &'static str) -> Case {
+    Case { before, fails, cure, n: "" }
+}
+
+/// Run each case among objects of its own. `type_it` finds the cure in the message and
+/// runs it. An option alone is one of the tool that failed.
+fn typed(t: &Test, cases: &[Case]) {
+    const TYPE_IT: &str = "
+        cure=$(grep -oEe \"$CURE\" message | head -n 1 | sed \"s/\\bN\\b/$N/\")
+        [ -n \"$cure\" ] || { echo \"no cure in: $(cat message)\"; exit; }
+        case $cure in
+            -*) eval \"${FAILS/ / $cure }\" >out 2>&1 || echo \"still fails with $cure: $(cat out)\"; exit ;;
+        esac
+        eval \"$cure\" >out 2>&1 || echo \"the cure fails: $cure: $(cat out)\"
+        eval \"$FAILS\" >out 2>&1 || echo \"still fails after $cure: $(cat out)\"";
+    for Case { before, fails, cure, n } in cases {
+        let script = format!(
+            "{before}
+            if eval \"$FAILS\" >out 2>message; then echo it does not fail; exit; fi
+            {TYPE_IT}"
+        );
+        let Some(run) = t.with_limits("--mount", &script) else { return };
+        let text = run.env("FAILS", fails).env("CURE", cure).env("N", n).run().text();
+        assert_eq!(text, "", "{before}; {fails}");
+    }
+}
+
+#[test]
+fn limits_are_raised_as_the_message_says() {
+    let t = Test::new();
+    if t.lacks("sysctl") {
+        return;
+    }
+    typed(
+        &t,
+        &[
+            Case {
+                before: "echo 3 100 10 10 >/proc/sys/kernel/sem",
+                fails: "semop -c 1,1,1,1 key:6",
+                cure: "sysctl kernel.sem='[^']*'",
+                n: "8",
+            },
+            Case {
+                before: "echo 10 12 10 10 >/proc/sys/kernel/sem; semop -c 1,1,1,1,1,1,1,1,1 key:5",
+                fails: "semop -c 1,1,1,1 key:6",
+                cure: "sysctl kernel.sem='[^']*'",
+                n: "20",
+            },
+            Case {
+                before: "echo 10 100 10 1 >/proc/sys/kernel/sem; semop -c 1 key:5",
+                fails: "semop -c 1 key:6",
+                cure: "sysctl kernel.sem='[^']*'",
+                n: "2",
+            },
+            Case {
+                before: "echo 1000 >/proc/sys/kernel/shmmax",
+                fails: "head -c 2000 /dev/zero | shmput key:6",
+                cure: "sysctl [a-z.]*=N",
+                n: "2000",
+            },
+            Case {
+                before: "echo 1 >/proc/sys/kernel/shmmni; echo x | shmput key:5",
+                fails: "echo x | shmput key:6",
+                cure: "sysctl [a-z.]*=N",
+                n: "2",
+            },
+            Case {
+                before: "echo 0 >/proc/sys/kernel/msgmni",
+                fails: "mqsend -c key:6 x",
+                cure: "sysctl [a-z.]*=N",
+                n: "2",
+            },
+            Case {
+                before: "mount -t tmpfs -o size=64K tmpfs /dev/shm",
+                fails: "head -c 100K /dev/zero | shmput /s",
+                cure: "mount -o remount,size=N /dev/shm",
+                n: "1M",
+            },
+        ],
+    );
+}
+
+#[test]
+fn objects_in_the_way_are_treated_as_the_message_says() {
+    let t = Test::new();
+    typed(&t, &[
+        // What is held or of another kind.
+        case("echo x | shmput /s; exec 8</dev/shm/s", "ipcunlink shm:/s", "--force"),
+        // A segment that exists under a System V key.
+        case("echo x | shmput key:6", "echo y | shmput key:6", "ipcunlink shm:id:[0-9]*"),
+        case("echo x | shmput key:6", "shmput key:6 <<<y", "-i\\b"),
+        // What is no semaphore.
+        case("echo x >/dev/shm/sem.s", "semop -c 1 /s", "ipcunlink sem:/s"),
+        case("semop -c 1,1 key:6", "semop -c 1 key:6", "ipcunlink sem:[a-z:0-9x]*"),
+        // Nothing to mend but what a dead process has left.
+        case("(shmlock /l -- sh -c 'kill -9 $PPID' || :) 2>/dev/null", "shmlock --strict /l -- true", "shmlock --reset /l"),
+        case(
+            "(echo x; exec sleep 5) | ringput /r & until ringcat --status /r 2>/dev/null | grep -q 'position: 2'; do :; done
+             { kill -9 $!; wait $!; } 2>/dev/null || :",
+            "ringput /r </dev/null",
+            "--restart",
+        ),
+        // A named reader that is away keeps the writer waiting.
+        case(
+            "printf 'x\\ny\\n' | ringput -l -s 4K --readers 1 /r & ringcat -l --wait --count 1 --as me /r >/dev/null; wait",
+            "ringput -w .1 /r <<<z",
+            "ringcat --forget me /r",
+        ),
+    ]);
+}
+
+/// The mutex of a C program whose holder died.
+#[test]
+fn f7_a_mutex_is_reset_as_the_message_says() {
+    let t = Test::new();
+    let source = "
+        #include <fcntl.h>
+        #include <pthread.h>
+        #include <signal.h>
+        #include <sys/mman.h>
+        #include <unistd.h>
+        int main(int argc, char **argv) {
+            int fd = open(argv[1], O_RDWR | O_CREAT, 0600);
+            if (argc != 2 || fd < 0 || ftruncate(fd, 4096)) return 1;
+            pthread_mutex_t *m = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+            pthread_mutexattr_t a;
+            pthread_mutexattr_init(&a);
+            pthread_mutexattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
+            pthread_mutexattr_setrobust(&a, PTHREAD_MUTEX_ROBUST);
+            pthread_mutex_init(m, &a);
+            pthread_mutex_lock(m);
+            kill(getpid(), SIGKILL);
+        }";
+    let Some(program) = compile(&t, "holder", source) else { return said("not tested: no C compiler") };
+    let lock = t.name("m");
+    t.cmd(program.to_str().unwrap()).args([t.shm_path("m")]).run();
+    let strict = || t.bash(&format!("shmlock --pthread 0 --strict {lock} -- true")).run();
+    let message = strict().fails(7);
+    let cure = message.split("then ").nth(1).unwrap().trim_end().trim_end_matches(')');
+    assert!(cure.starts_with("shmlock --pthread 0 --reset "), "{message}");
+    t.bash(cure).run().ok();
+    strict().ok();
+}
