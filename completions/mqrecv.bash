@@ -23,7 +23,7 @@ _mqrecv() {
 
     case "${cmd}" in
         mqrecv)
-            opts="-c -m -t -f -n -w -E -q -J -v -l -0 -h -V --create --max-messages --message-size --mode --type --except --up-to --follow --drain --count --peek --wait-only --truncate --wait --nonblock --timeout --busy-status --quiet --json --verbose --lines --null --help --version"
+            opts="-c -m -t -f -n -w -E -q -v -J -l -0 -h -V --create --max-messages --message-size --mode --type --except --up-to --follow --drain --count --peek --wait-only --truncate --wait --nonblock --timeout --busy-status --quiet --verbose --json --lines --null --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -23,7 +23,7 @@ _mqsend() {
 
     case "${cmd}" in
         mqsend)
-            opts="-c -m -v -x -p -t -n -w -E -q -l -0 -h -V --create --max-messages --message-size --mode --verbose --exclusive --priority --type --nonblock --timeout --busy-status --quiet --lines --null --help --version"
+            opts="-c -m -x -p -t -n -w -E -q -l -0 -h -V --create --max-messages --message-size --mode --exclusive --foreign --priority --type --nonblock --timeout --busy-status --quiet --lines --null --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

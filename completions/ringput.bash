@@ -23,7 +23,7 @@ _ringput() {
 
     case "${cmd}" in
         ringput)
-            opts="-s -B -m -n -w -E -q -l -0 -h -V --size --readers --many --overwrite --resume --restart --while-read --max-lag --expire --progress --end --position --binary --mode --nonblock --timeout --busy-status --quiet --lines --null --help --version"
+            opts="-s -B -m -n -w -E -q -l -0 -h -V --size --readers --many --overwrite --resume --restart --while-read --max-lag --expire --progress --end --position --binary --mode --foreign --nonblock --timeout --busy-status --quiet --lines --null --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -1,5 +1,5 @@
 complete -c semop -s c -l create -d 'Create them with these values if absent' -r -f
-complete -c semop -s m -l mode -d 'Their permissions, less the umask [default: 0600]' -r -f
+complete -c semop -s m -l mode -d 'Their permissions [default: 0600 less the umask]' -r -f
 complete -c semop -s w -l timeout -d 'Wait no longer than this: 2, .5, 1m30s' -r -f
 complete -c semop -s E -l busy-status -d 'Status instead of 75 and 124' -r -f
 complete -c semop -l max -d 'Give only up to this value' -r -f

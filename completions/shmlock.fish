@@ -1,4 +1,4 @@
-complete -c shmlock -s m -l mode -d 'Mode of a new lock, less the umask [default: 0600]' -r -f
+complete -c shmlock -s m -l mode -d 'Mode of a new lock [default: 0600 less the umask]' -r -f
 complete -c shmlock -s w -l timeout -d 'Wait no longer than this: 2, .5, 1m30s' -r -f
 complete -c shmlock -s E -l busy-status -d 'Status instead of 75 and 124' -r -f
 complete -c shmlock -s c -l command -d 'Run this string with sh' -r -f

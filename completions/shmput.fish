@@ -1,6 +1,6 @@
 complete -c shmput -l offset -d 'Where to write to, with -i' -r -f
 complete -c shmput -l size -d 'Make it N bytes, the rest zero' -r -f
-complete -c shmput -s m -l mode -d 'Permissions, less the umask [default: 0600, or as before]' -r -f
+complete -c shmput -s m -l mode -d 'Permissions [default: as before, or 0600 less the umask]' -r -f
 complete -c shmput -s i -l in-place -d 'Write into the existing segment, which keeps its size'
 complete -c shmput -s x -l exclusive -d 'Only create: status 4 if it exists'
 complete -c shmput -l foreign -d 'Also write to an object of another user'

@@ -39,7 +39,7 @@ fn stems(dir: &str, ending: &str, others: &[&str]) -> BTreeSet<String> {
 #[test]
 fn a_tool_has_the_same_name_in_each_place() {
     let not_tools =
-        ["main", "cures", "docs", "fuzz", "habits", "house", "inject", "interop", "limits", "pipes", "undo"];
+        ["main", "cures", "docs", "fuzz", "habits", "house", "inject", "interop", "limits", "modes", "pipes", "undo"];
     assert_eq!(stems("crates/ipcutils/src/tools", ".rs", &["mod"]), names());
     assert_eq!(stems("crates/ipcutils/src/bin", ".rs", &[]), names());
     assert_eq!(stems("man", ".1", &[]), names());

@@ -293,17 +293,6 @@ fn what_is_no_ring_is_refused() {
 }
 
 #[test]
-fn g18_the_mode_and_the_umask_apply() {
-    use std::os::unix::fs::PermissionsExt;
-    let t = Test::new();
-    t.bash(&format!("umask 027; ringput {} </dev/null; ringput -m 666 {} </dev/null", t.name("a"), t.name("b")))
-        .run()
-        .ok();
-    let mode = |word| std::fs::metadata(t.shm_path(word)).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode("a"), mode("b")), (0o600, 0o640));
-}
-
-#[test]
 fn g6_memory_is_reserved_or_refused() {
     let t = Test::new();
     let script = "mount -t tmpfs -o size=1M tmpfs /dev/shm

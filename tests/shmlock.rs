@@ -102,10 +102,10 @@ fn modes_and_other_users() {
     let l = t.name("l");
     lock(&t, &[&l, "--", "true"]).ok();
     assert_eq!(mode(&t.shm_path("l")), 0o600);
-    t.bash(&format!("umask 026; shmlock -m 666 {} -- true", t.name("m"))).run().ok();
+    t.bash(&format!("umask 077; shmlock -m 640 {} -- true", t.name("m"))).run().ok();
     assert_eq!(mode(&t.shm_path("m")), 0o640);
     // That of an existing lock stays.
-    lock(&t, &["-m", "600", &t.name("m"), "--", "true"]).ok();
+    lock(&t, &["-m", "600", &t.name("m"), "--", "true"]).says(0, "exists already, with mode 0640");
     assert_eq!(mode(&t.shm_path("m")), 0o640);
     if !t.second_user() {
         return;

@@ -72,7 +72,7 @@ fn c_and_ours_on_one_queue() {
         assert_eq!(receiver.output().text(), "y");
     }
     // E24: a queue that C has made is not as we would have made it.
-    let note = t.cmd("mqsend").args(SMALL).args(["-v", &theirs, "x"]).run();
+    let note = t.cmd("mqsend").args(SMALL).args([&theirs, "x"]).run();
     assert_eq!(note.stderr, format!("mqsend: {theirs}: exists already, with room for 3 messages of 100 bytes\n"));
 }
 

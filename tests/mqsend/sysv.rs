@@ -180,10 +180,10 @@ fn b19_a_queue_that_one_can_only_write_to() {
 }
 
 #[test]
-fn b20_the_umask_applies_and_0600_is_the_default() {
+fn b20_a_mode_is_exact_and_the_default_obeys_the_umask() {
     let t = Test::new();
     for (umask, mode, expected) in
-        [("077", "-m 666", "600"), ("027", "-m 666", "640"), ("0", "-m 622", "622"), ("0", "", "600")]
+        [("077", "-m 666", "666"), ("0", "-m 622", "622"), ("0", "", "600"), ("477", "", "200")]
     {
         let key = t.key();
         t.bash(&format!("umask {umask}; mqsend -c {mode} {key} x")).run().ok();

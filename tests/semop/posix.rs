@@ -236,12 +236,13 @@ fn timeouts() {
 fn f10_an_existing_one_keeps_value_and_mode() {
     let t = Test::new();
     let (name, path) = (new(&t, "2"), file(&t));
-    semop(&t, &["-c", "9", "-m", "666", &name, "-1"]).ok();
+    let note = semop(&t, &["-c", "9", "-m", "666", &name, "-1"]);
+    note.says(0, &format!("exists already, with mode 0600 (ipcset -m 0666 sem:{name} changes it)"));
     assert_eq!(values(&t, &name), "1");
     let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(), 0o600);
     semop(&t, &["-x", "-c", "9", &name]).says(4, "exists already");
-    t.bash(&format!("ipcunlink sem:{name}; umask 027; semop -m 666 -c 1 {name}")).run().ok();
+    t.bash(&format!("ipcunlink sem:{name}; umask 077; semop -m 640 -c 1 {name}")).run().ok();
     assert_eq!(mode(), 0o640);
 }
 

@@ -295,7 +295,7 @@ fn c25_permissions() {
     run(&format!("semop -m 0 -c 1 {key}")).says(5, "leave the owner 0600");
     run(&format!("semop --get {key}")).says(3, "does not exist");
     run(&format!("umask 077; semop -m 666 -c 1 {key}")).ok();
-    assert_eq!(t.bash(&format!("ipcs -s | awk '$1 == \"{key}\" {{ print $4 }}'")).run().text(), "600");
+    assert_eq!(t.bash(&format!("ipcs -s | awk '$1 == \"{key}\" {{ print $4 }}'")).run().text(), "666");
     if !t.second_user() {
         return;
     }

@@ -4,7 +4,8 @@
 use crate::shmput::sysv::{HOLDER_C, row};
 use crate::shmput::{content, put};
 use crate::util::compile::compile;
-use crate::util::{AS_OTHER, Running, Test, wait_until};
+use crate::util::sysv::{HALF_FILLED, set as sysv_set};
+use crate::util::{AS_OTHER, Running, Test, said, wait_until};
 use nix::sys::signal::Signal;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,7 +24,7 @@ fn filler(t: &Test, key: &str) -> Running {
     let mut filler =
         t.cmd("env").args(["--default-signal=INT", "shmput", "--size", "1M", "-m", "640", key]).spawn_open();
     filler.write(b"half");
-    wait_until("it is being filled", || row(key).is_some_and(|row| row.perms == "0" && row.attached == 1));
+    wait_until("it is being filled", || row(key).is_some_and(|row| row.perms == "11" && row.attached == 1));
     filler
 }
 
@@ -32,8 +33,8 @@ fn d7_d11_attached_by_another_it_is_not_recycled() {
     let t = Test::new();
     let Some(holder) = compile(&t, "holder", HOLDER_C) else { return };
     let key = t.key();
-    let mut held = t.cmd(holder.to_str().unwrap()).args([&key, "0"]).spawn_open();
-    wait_until("it is attached", || row(&key).is_some_and(|row| row.perms == "0" && row.attached == 1));
+    let mut held = t.cmd(holder.to_str().unwrap()).args([&key, "9", "1768973173"]).spawn_open();
+    wait_until("it is attached", || row(&key).is_some_and(|row| row.perms == "11" && row.attached == 1));
     wait_until("its maker is dead", || held.state() == 'Z');
     wait_old(&key);
     let id = row(&key).unwrap().id;
@@ -47,21 +48,29 @@ fn d7_d11_attached_by_another_it_is_not_recycled() {
     assert_eq!(content(&t, &key), b"x");
 }
 
-/// The mode that a new segment of ours has for an instant is no proof.
+/// Another program may choose any mode, and has data in its segment.
 #[test]
-fn d10_a_segment_of_mode_0601_of_another_program_is_not_a_dead_filler() {
+fn d10_no_mode_proves_that_a_segment_is_a_dead_filler() {
     let Some(t) = Test::with(&["perl"]) else { return };
-    let key = t.key();
-    let create = format!("perl -e '$id = shmget({key}, 7, 01601); shmwrite($id, \"foreign\", 0, 7) or die'");
-    t.bash(&create).run().ok();
-    wait_old(&key);
-    let id = row(&key).unwrap().id;
-    put(&t, &[&key], "x").run().says(4, "exists already");
-    // Nor is it proof of being whole: it is neither read nor removed.
-    t.cmd("shmcat").args([&key]).run().says(8, "perhaps half filled");
-    let chmod = "$s = ''; shmctl($id = shmget(hex(shift), 0, 0), 2, $s); print length $s";
-    t.cmd("perl").args(["-e", chmod, &key]).run().ok();
-    assert_eq!(row(&key).unwrap().id, id);
+    for (mode, reads) in [("0", None), ("011", Some(8)), ("0611", Some(8))] {
+        let key = t.key();
+        let create = format!("perl -e '$id = shmget({key}, 7, 01600); shmwrite($id, \"foreign\", 0, 7) or die'");
+        t.bash(&create).run().ok();
+        let id = row(&key).unwrap().id;
+        sysv_set(&t, "", &key, &format!("mode=0{mode}")).ok();
+        wait_old(&key);
+        put(&t, &[&key], "x").run().says(4, "exists already");
+        assert_eq!(row(&key).unwrap().id, id);
+        match reads {
+            // Nor is it proof of being whole: it is neither read nor removed.
+            Some(status) => t.cmd("shmcat").args([&key]).run().says(status, "perhaps half filled"),
+            None if nix::unistd::geteuid().is_root() => assert_eq!(content(&t, &key), b"foreign"),
+            None => t.cmd("shmcat").args([&key]).run().says(5, "permission denied"),
+        }
+        // The cure that the message names.
+        t.cmd("ipcset").args(["-m", "0600", &format!("shm:id:{id}")]).run().ok();
+        assert_eq!(content(&t, &key), b"foreign");
+    }
 }
 
 #[test]
@@ -71,11 +80,34 @@ fn d10_what_another_user_left_is_not_recycled() {
         return;
     }
     let key = t.key();
-    t.bash(&format!("{AS_OTHER} perl -e 'defined shmget({key}, 7, 01000) or die'")).run().ok();
+    t.bash(&format!("{AS_OTHER} perl -e 'defined shmget({key}, 7, 01600) or die'")).run().ok();
+    // Root is its owner now, and the other user its creator.
+    sysv_set(&t, AS_OTHER, &key, &format!("uid=0 {HALF_FILLED}")).ok();
     wait_old(&key);
     let id = row(&key).unwrap().id;
     put(&t, &[&key], "x").run().says(4, "half filled by a process that died");
     assert_eq!(row(&key).unwrap().id, id);
+}
+
+/// A user namespace may lack the group that marks a segment.
+#[test]
+fn where_no_mark_can_be_set_a_dead_filler_is_not_recycled() {
+    let t = Test::new();
+    let script = "echo whole | shmput 0x1; shmcat 0x1
+        shmput --size 1M 0x2 < <(echo half; kill -STOP $BASHPID) & pid=$!
+        until [ \"$(awk '$1 == 2 { print $3 $7 }' /proc/sysvipc/shm)\" = 111 ]; do :; done
+        kill -KILL $pid; wait $pid 2>/dev/null
+        until shmcat 0x2 2>said; [ $? = 8 ]; do sleep .1; done; cat said
+        echo x | shmput 0x2; echo $?; ipcset -m 600 shm:0x2; shmcat 0x2 | wc -c";
+    if !t.bash("unshare -r --ipc --pid --fork --mount-proc true").run().success() {
+        return said("not tested: not permitted here: unshare -r --ipc --pid");
+    }
+    let output = t.bash("unshare -r --ipc --pid --fork --mount-proc bash -c \"$SCRIPT\"").env("SCRIPT", script).run();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<_> = stdout.lines().collect();
+    assert_eq!((lines[0], &lines[2..]), ("whole", &["4", "1048576"][..]), "{stdout}{}", output.stderr);
+    assert!(lines[1].contains("is perhaps half filled: its mode is 0011"), "{stdout}");
+    assert!(output.stderr.contains("perhaps half filled by a process that died"), "{}", output.stderr);
 }
 
 #[test]
@@ -98,7 +130,7 @@ fn a_dead_filler_is_found_and_recycled() {
     if !is_old(&key) {
         young.says(75, "is being filled");
     }
-    assert_eq!(row(&key).unwrap().perms, "0");
+    assert_eq!(row(&key).unwrap().perms, "11");
     wait_old(&key);
     for address in [&key, &by_id] {
         t.cmd("shmcat").args([address]).run().says(8, "the process that filled it is dead");
@@ -188,7 +220,7 @@ fn an_ignored_signal_stays_ignored() {
     let t = Test::new();
     let key = t.key();
     let half = t.cmd("env").args(["--ignore-signal=TERM", "shmput", "--size", "4", &key]).spawn_open();
-    wait_until("it is being filled", || row(&key).is_some_and(|row| row.perms == "0"));
+    wait_until("it is being filled", || row(&key).is_some_and(|row| row.perms == "11"));
     half.kill(Signal::SIGTERM);
     half.output().ok();
     assert_eq!(content(&t, &key), [0; 4]);

@@ -159,8 +159,8 @@ fn d6_a_removed_segment_leaves_its_key_at_once() {
     wait_until("the kernel has freed it", || t.cmd("shmcat").args([&id]).run().status == 3);
 }
 
-/// Makes a segment of 4 bytes with a mode, and leaves a child attached to it
-/// until standard input ends.
+/// Makes a segment of 4 bytes with a mode, and a group if one is given, and leaves a
+/// child attached to it until standard input ends.
 pub(crate) const HOLDER_C: &str = r#"
 #include <stdlib.h>
 #include <string.h>
@@ -177,6 +177,7 @@ int main(int argc, char **argv) {
         struct shmid_ds ds;
         shmctl(id, IPC_STAT, &ds);
         ds.shm_perm.mode = atoi(argv[2]);
+        if (argc > 3) ds.shm_perm.gid = atoi(argv[3]);
         shmctl(id, IPC_SET, &ds);
         while (read(0, &byte, 1) > 0) {}
         return 0;
@@ -271,14 +272,15 @@ fn in_place_a_segment_of_another_user_is_refused() {
 }
 
 #[test]
-fn g18_the_umask_applies_to_system_v_too() {
+fn the_modes_of_unfinished_segments_are_refused() {
     let t = Test::new();
-    for (umask, option, expected) in [("077", "-m 666", "600"), ("027", "-m 0666", "640"), ("0", "", "600")] {
-        let key = t.key();
-        t.bash(&format!("umask {umask}; echo x | shmput {option} {key}")).run().ok();
-        assert_eq!(row(&key).unwrap().perms, expected);
+    for mode in ["11", "611"] {
+        put(&t, &["-m", mode, &t.key()], "x").run().says(2, "a segment that is being filled");
     }
-    put(&t, &["-m", "0", &t.key()], "x").run().says(2, "a segment that is being filled");
+    // Mode 0 is nobody's mark.
+    let key = t.key();
+    put(&t, &["-m", "0", &key], "x").run().ok();
+    assert_eq!(row(&key).unwrap().perms, "0");
 }
 
 #[test]

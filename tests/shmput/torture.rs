@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 
 use super::filler::wait_old;
 use super::{content, put};
+use crate::util::sysv::{HALF_FILLED, set as sysv_set};
 use crate::util::{Run, Test, entries, noise, rounds, said, wait_until};
 
 /// The inputs a and b of a race, and the function `one_of`, which is true for a
@@ -116,7 +117,8 @@ fn racers_for_what_a_dead_filler_left_exactly_one_wins() {
         let Some(t) = Test::with(&["perl"]) else { return };
         let keys: Vec<_> = (0..8).map(|_| t.key()).collect();
         for key in &keys {
-            t.bash(&format!("perl -e 'defined shmget({key}, 7, 01000) or die'")).run().ok();
+            t.bash(&format!("perl -e 'defined shmget({key}, 7, 01600) or die'")).run().ok();
+            sysv_set(&t, "", key, HALF_FILLED).ok();
         }
         keys.iter().for_each(|key| wait_old(key));
         for key in &keys {

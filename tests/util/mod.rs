@@ -13,6 +13,7 @@ pub mod locks;
 pub mod queues;
 pub mod rings;
 mod run;
+pub mod sysv;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

@@ -83,10 +83,19 @@ pub fn words(hint: &Hint, tool: &str) -> String {
         }
         Hint::PutAgain(address) => format!("put it again with shmput, or remove it with ipcunlink {address}"),
         Hint::ModeOrRemove(address) => {
-            format!("if it is whole, change its mode, else remove it with ipcunlink {address}")
+            format!("if it is whole, ipcset -m 0600 {address}, else remove it with ipcunlink {address}")
         }
         Hint::RemoveFirst => "its owner and group cannot be kept: remove it with ipcunlink first".into(),
-        Hint::Foreign => format!("{} writes it all the same", flag("shmput", "--foreign")),
+        Hint::Foreign(kind) => {
+            let writer = match kind {
+                Kind::Ring => "ringput",
+                Kind::Mq => "mqsend",
+                Kind::Shm | Kind::Lock | Kind::Sem => "shmput",
+            };
+            format!("{} writes it all the same", flag(writer, "--foreign"))
+        }
+        Hint::Force => format!("{} does it all the same", flag("ipcset", "--force")),
+        Hint::SetMode(address, bits) => format!("ipcset -m {bits:04o} {address} changes it"),
         Hint::MakeRoom => "remove what is not needed".into(),
         Hint::MakeRoomOrRemount(option) => {
             format!("ipcls --space tells what fills it; mount -o remount,{option}=N /dev/shm makes it larger")
@@ -94,6 +103,8 @@ pub fn words(hint: &Hint, tool: &str) -> String {
         Hint::AskForLess => "ask for less, or remove what is not needed with ipcunlink".into(),
         Hint::Size => format!("give {} N", flag("shmput", "--size")),
         Hint::LargerSize => format!("give a larger {}", flag("shmput", "--size")),
+        Hint::Resize(address) => format!("ipcset --size N {address} makes it larger"),
+        Hint::HoldBytes(address, bytes) => format!("ipcset --max-bytes {bytes} {address} raises it"),
         Hint::LargerMessages => format!("make the queue anew with a larger {}", flag("mqsend", "--message-size")),
         Hint::LargerRing => format!("remove it with ipcunlink and make a larger one with {}", flag("ringput", "-s")),
         Hint::Sysctl(setting) => format!("sysctl {setting}=N raises it"),

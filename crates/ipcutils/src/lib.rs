@@ -10,6 +10,7 @@
 //! | [`operand`], [`records`] | what comes in: FILE, lines |
 //! | [`message`], [`show`] | what goes out: messages, objects |
 //! | [`owner`] | the warning about a holder that died |
+//! | [`existing`] | the warning about an object that is not as it was to be made |
 //! | [`undo`] | what was made for a command that failed |
 //! | [`human`] | sizes, ages and moments in words |
 //! | [`hints`] | the words for a hint of the library |
@@ -18,6 +19,7 @@
 
 pub mod app;
 pub mod args;
+pub mod existing;
 pub mod habits;
 pub mod hints;
 pub mod human;

@@ -18,6 +18,7 @@ use crate::util::{Own, brief, file, kind, now, patient, wait_until};
 const WRITE: WriteOptions = WriteOptions {
     capacity: ring::SMALLEST,
     mode: Mode::PRIVATE,
+    foreign: false,
     on_unfinished: OnUnfinished::Refuse,
     many: false,
     overwrite: false,

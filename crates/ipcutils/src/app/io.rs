@@ -95,6 +95,11 @@ impl<'fd> Io<'fd> {
         }
     }
 
+    /// Write an error that does not fail the tool to standard error.
+    pub fn note(&self, error: &Error) {
+        self.warn(hints::line(error, &[], self.tool));
+    }
+
     /// Write an error and its contexts to standard error. Returns its exit status.
     pub fn fail(&self, error: &Error, contexts: &[String]) -> u8 {
         self.warn(hints::line(error, contexts, self.tool));

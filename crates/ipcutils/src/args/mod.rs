@@ -9,13 +9,14 @@ use libipc::address::{Address, Form, Kind};
 use libipc::inventory::users::Names;
 use libipc::inventory::{self, Patience, State};
 use libipc::mode::Mode;
-use libipc::mq::{Attributes, Create, Queue};
+use libipc::mq::{Create, Queue};
 use libipc::ring::Framing;
 use libipc::text::printable;
 use libipc::wait::Timeout;
 use libipc::{Error, ErrorKind, Hint, Result};
 
 use crate::app::Io;
+use crate::existing;
 pub use values::*;
 
 /// The last line of each help.
@@ -162,12 +163,9 @@ pub struct NewQueue {
     /// POSIX: the largest message in bytes
     #[arg(long, value_name = "N", value_parser = positive_size)]
     message_size: Option<u64>,
-    /// Its permissions, less the umask [default: 0600]
+    /// Its permissions [default: 0600 less the umask]
     #[arg(short, long, value_name = "OCTAL", value_parser = mode)]
     mode: Option<Mode>,
-    /// Say if an existing queue has other limits
-    #[arg(short, long)]
-    pub verbose: bool,
 }
 
 impl NewQueue {
@@ -185,7 +183,7 @@ impl NewQueue {
             return usage(problem, "set them with sysctl, or use a POSIX queue, /name");
         }
         if self.create || exclusive || address.form() == Form::Private {
-            return Ok(Some(Create { exclusive, mode, max_messages, message_size }));
+            return Ok(Some(Create { exclusive, mode, max_messages, message_size, foreign: false }));
         }
         if mode.is_some() || max_messages.is_some() || message_size.is_some() {
             let problem = "--mode, --max-messages and --message-size are for a new queue";
@@ -194,13 +192,16 @@ impl NewQueue {
         Ok(None)
     }
 
-    /// With -v, say if a queue that exists has other limits than were asked for.
-    pub fn report_other_limits(&self, io: &Io<'_>, address: &Address, queue: &Queue) {
-        let Some(Attributes { max_messages, message_size, .. }) = queue.attributes() else { return };
-        let differs = |asked: Option<u64>, has| asked.is_some_and(|asked| asked != has);
-        if self.verbose && (differs(self.max_messages, max_messages) || differs(self.message_size, message_size)) {
-            let has = format!("{max_messages} messages of {message_size} bytes");
-            io.warn(format_args!("{address}: exists already, with room for {has}"));
+    /// Say if a queue that exists is not as it was to be made.
+    pub fn report_existing(&self, io: &Io<'_>, address: &Address, queue: &Queue) {
+        if self.mode.is_none() && self.max_messages.is_none() && self.message_size.is_none() {
+            return;
         }
+        let differs = |asked: Option<u64>, has| asked.is_some_and(|asked| asked != has);
+        let other = queue
+            .attributes()
+            .filter(|has| differs(self.max_messages, has.max_messages) || differs(self.message_size, has.message_size));
+        let room = other.map(|has| format!("room for {} messages of {} bytes", has.max_messages, has.message_size));
+        existing::report(io, (Kind::Mq, address), self.mode, queue.existing_mode(), room);
     }
 }

@@ -68,7 +68,7 @@ pub fn proj() -> impl TypedValueParser<Value = Proj> {
 pub fn mode(text: &str) -> Result<Mode, String> {
     let octal = !text.is_empty() && text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
     let bits = octal.then(|| u32::from_str_radix(text, 8).ok()).flatten();
-    bits.and_then(Mode::from_bits).ok_or_else(|| format!("{text:?} is no mode: an octal number up to 777"))
+    bits.and_then(Mode::exact).ok_or_else(|| format!("{text:?} is no mode: an octal number up to 777"))
 }
 
 /// A number of bytes, with K, M, G or T for powers of 1024: `4096`, `64K`, `64KiB`,

@@ -110,7 +110,7 @@ impl Column {
         column("api", |object, _| Value::Text(if object.is_sysv() { "sysv" } else { "posix" }.into())),
         column("key", |object, _| or_absent(object.key, |key| Value::Text(key.to_string()))),
         column("id", |object, _| or_absent(object.id, |id| Value::Number(u64::from(id.unsigned_abs())))),
-        column("owner", |object, context| Value::Text(context.users.name(object.uid))),
+        column("owner", owner),
         column("uid", |object, _| Value::Number(object.uid.into())),
         column("group", |object, context| Value::Text(context.groups.name(object.gid))),
         column("gid", |object, _| Value::Number(object.gid.into())),
@@ -191,6 +191,15 @@ fn pid(pid: i32) -> Value {
 
 fn is_sysv_segment(object: &Object) -> bool {
     object.is_sysv() && matches!(object.detail, Detail::Segment(_))
+}
+
+/// The creator of a System V object has the rights of its owner.
+fn owner(object: &Object, context: &Context) -> Value {
+    let owner = context.users.name(object.uid);
+    Value::Text(match object.creator {
+        Some(creator) if creator.uid != object.uid => format!("{owner},{}", context.users.name(creator.uid)),
+        _ => owner,
+    })
 }
 
 fn size(object: &Object, _: &Context) -> Value {

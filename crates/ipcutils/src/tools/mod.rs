@@ -11,4 +11,4 @@ macro_rules! tools {
     };
 }
 
-tools! { ftok shmput shmcat ringput ringcat mqsend mqrecv semop shmlock shmwait shmwake ipcls ipcunlink }
+tools! { ftok shmput shmcat ringput ringcat mqsend mqrecv semop shmlock shmwait shmwake ipcls ipcunlink ipcset }

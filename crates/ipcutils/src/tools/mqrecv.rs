@@ -14,7 +14,6 @@ use crate::undo::{or_discard, wait_or_discard};
 /// Receive messages from a queue
 #[derive(clap::Parser, Debug)]
 #[command(name = "mqrecv", version, after_help = args::AFTER_HELP)]
-#[command(mut_arg("verbose", |arg| arg.help("Say what each message is, and other limits")))]
 #[command(mut_arg("lines", |arg| arg.help("End each message with a newline")))]
 #[command(mut_arg("null", |arg| arg.help("End each message with a NUL")))]
 pub struct Args {
@@ -54,6 +53,9 @@ pub struct Args {
     wait: bool,
     #[command(flatten)]
     waiting: Waiting,
+    /// Say of each message its priority or type, and its length
+    #[arg(short, long)]
+    verbose: bool,
     /// One JSON object per message
     #[arg(short = 'J', long, conflicts_with = "Ends")]
     json: bool,
@@ -69,10 +71,10 @@ impl Tool for Args {
         let mut wait = Wait::new(self.waiting.timeout());
         let mut queues = self.open(&mut wait)?;
         for (queue, address) in queues.iter().zip(&self.address) {
-            self.create.report_other_limits(io, address, queue);
+            self.create.report_existing(io, address, queue);
         }
         let longest = self.truncate.map(|longest| usize::try_from(longest).unwrap_or(usize::MAX));
-        let said = self.create.verbose.then_some(io);
+        let said = self.verbose.then_some(io);
         let words: Vec<_> = self.address.iter().map(Address::to_string).collect();
         wait_or_discard(&mut queues[..], words.join(", "), |queues| {
             let Some(out) = out else { return mq::wait_for_any(queues, &mut wait).map(drop) };

@@ -29,6 +29,9 @@ pub struct Args {
     /// Create it, also empty: status 4 if it exists
     #[arg(short = 'x', long)]
     exclusive: bool,
+    /// With -c: also send to a queue of another user
+    #[arg(long, requires = "create")]
+    foreign: bool,
     /// POSIX: 0 to 32767, higher ones first [default: 0]
     #[arg(short, long, value_parser = args::number::<u32>(0..=LARGEST_PRIORITY.into()), conflicts_with = "type")]
     priority: Option<u32>,
@@ -56,6 +59,7 @@ impl Tool for Args {
         }
         let number = self.number(&address)?;
         let create = self.create.wanted(self.exclusive, &address)?;
+        let create = create.map(|create| Create { foreign: self.foreign, ..create });
         // A new queue is not made before there is a message for it.
         let makes_one = messages.is_empty() && create.is_some();
         let mut target = Target { args: &self, io, address: &address, create, queue: None };
@@ -153,7 +157,7 @@ impl Target<'_> {
     fn open(&self) -> Result<Queue> {
         let signals = if self.address.form() == Form::Private { Some(Deferred::new()?) } else { None };
         let queue = Queue::open(self.address, &OpenOptions { direction: Direction::Send, create: self.create })?;
-        self.args.create.report_other_limits(self.io, self.address, &queue);
+        self.args.create.report_existing(self.io, self.address, &queue);
         if let (Some(signals), Some(id)) = (signals, queue.id()) {
             or_discard(&queue, self.io.announce(id, &signals))?;
         }

@@ -13,6 +13,7 @@ use libipc::{Address, Kind, Result};
 
 use crate::app::{Io, Outcome, Tool};
 use crate::args::{self, Framed, Waiting};
+use crate::existing;
 use crate::operand::Operand;
 use crate::records::Records;
 use crate::undo::{or_discard, wait_or_discard};
@@ -23,9 +24,9 @@ use crate::undo::{or_discard, wait_or_discard};
 #[command(mut_arg("lines", |arg| arg.help("Commit only whole lines")))]
 #[command(mut_arg("null", |arg| arg.help("Commit only whole records, each ended by a NUL")))]
 pub struct Args {
-    /// Bytes that a new ring holds
-    #[arg(short, long, value_parser = args::ring_size, default_value = "1M")]
-    size: u64,
+    /// Bytes that a new ring holds [default: 1M]
+    #[arg(short, long, value_parser = args::ring_size)]
+    size: Option<u64>,
     /// Begin when N readers are there
     #[arg(long, value_name = "N", value_parser = args::number::<usize>(1..=64))]
     readers: Option<usize>,
@@ -54,16 +55,19 @@ pub struct Args {
     #[arg(long)]
     progress: bool,
     /// Only mark the end of the stream of --many writers
-    #[arg(long, conflicts_with_all = ["size", "readers", "many", "overwrite", "resume", "restart", "while_read", "max_lag", "expire", "progress", "Framed", "mode", "position", "file"])]
+    #[arg(long, conflicts_with_all = ["size", "readers", "many", "overwrite", "resume", "restart", "while_read", "max_lag", "expire", "progress", "Framed", "mode", "foreign", "position", "file"])]
     end: bool,
     /// Only print how many bytes were committed
-    #[arg(long, conflicts_with_all = ["size", "readers", "many", "overwrite", "resume", "restart", "while_read", "max_lag", "expire", "progress", "Framed", "mode", "file", "nonblock", "timeout"])]
+    #[arg(long, conflicts_with_all = ["size", "readers", "many", "overwrite", "resume", "restart", "while_read", "max_lag", "expire", "progress", "Framed", "mode", "foreign", "file", "nonblock", "timeout"])]
     position: bool,
     #[command(flatten)]
     framed: Framed,
-    /// Permissions of a new ring [default: 0600]
+    /// Mode of a new ring [default: 0600 less the umask]
     #[arg(short, long, value_name = "OCTAL", value_parser = args::mode)]
     mode: Option<Mode>,
+    /// Also write into a ring of another user
+    #[arg(long)]
+    foreign: bool,
     #[command(flatten)]
     waiting: Waiting,
     #[arg(value_parser = args::address(Kind::Ring), help = args::forms(Kind::Ring, &[]))]
@@ -87,6 +91,9 @@ impl Tool for Args {
             let mut counter = bar.counter();
             let mut control = Control { progress: counter.as_mut().map(|counter| counter as _), signals: None };
             let mut writer = Writer::open(&self.address, &self.options(), &mut wait)?;
+            let other = self.size.filter(|&asked| asked != writer.capacity());
+            let size = other.map(|_| format!("{} bytes", writer.capacity()));
+            existing::report(io, (Kind::Ring, &self.address), self.mode, writer.existing_mode(), size);
             let copied = self.wait_for_readers(&mut writer, &mut wait);
             let copied = copied.and_then(|()| self.copy(&mut writer, &input, &mut wait, &mut control));
             let copied = or_discard(&writer, copied.and_then(|()| writer.check()));
@@ -105,16 +112,9 @@ impl Args {
             _ => OnUnfinished::Refuse,
         };
         let mode = self.mode.unwrap_or(Mode::PRIVATE);
-        WriteOptions {
-            capacity: self.size,
-            mode,
-            on_unfinished,
-            many: self.many,
-            overwrite: self.overwrite,
-            while_read: self.while_read,
-            max_lag: self.max_lag,
-            expire: self.expire,
-        }
+        let Args { many, overwrite, foreign, while_read, max_lag, expire, .. } = *self;
+        let capacity = self.size.unwrap_or(WriteOptions::default().capacity);
+        WriteOptions { capacity, mode, foreign, on_unfinished, many, overwrite, while_read, max_lag, expire }
     }
 
     fn wait_for_readers(&self, writer: &mut Writer, wait: &mut Wait) -> Result<()> {

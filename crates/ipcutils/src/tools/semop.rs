@@ -13,6 +13,7 @@ use libipc::{Address, Discard, Error, ErrorKind, Hint, Kind, Result};
 
 use crate::app::{Io, Outcome, Tool};
 use crate::args::{self, Waiting};
+use crate::existing;
 use crate::owner::Waited;
 use crate::show::status::Addressed;
 use crate::undo::{or_discard, wait_or_discard};
@@ -32,7 +33,7 @@ pub struct Args {
     /// Only create: status 4 if they exist
     #[arg(short = 'x', long, requires = "create")]
     exclusive: bool,
-    /// Their permissions, less the umask [default: 0600]
+    /// Their permissions [default: 0600 less the umask]
     #[arg(short, long, value_name = "OCTAL", value_parser = args::mode, requires = "create")]
     mode: Option<Mode>,
     #[command(flatten)]
@@ -224,6 +225,9 @@ impl Args {
     fn open(&self, io: &Io<'_>, create: Option<Create>, wait: &mut Wait) -> Result<Semaphores> {
         let signals = if self.address.form() == Form::Private { Some(Deferred::new()?) } else { None };
         let semaphores = Semaphores::open(&self.address, &OpenOptions { create }, wait)?;
+        if self.mode.is_some() {
+            existing::report(io, (Kind::Sem, &self.address), self.mode, semaphores.existing_mode(), None);
+        }
         if let (Some(signals), Some(id)) = (signals, semaphores.id()) {
             or_discard(&semaphores, io.announce(id, &signals))?;
         }

@@ -9,6 +9,7 @@ use libipc::{Address, Error, ErrorKind, Hint, Kind, Result};
 
 use crate::app::{Io, Outcome, Tool};
 use crate::args::{self, Waiting};
+use crate::existing;
 use crate::owner::{self, Waited};
 use crate::show::status::{self, Addressed};
 use crate::undo::or_discard;
@@ -22,7 +23,7 @@ use crate::undo::or_discard;
        shmlock --status [-J] ADDRESS
        shmlock --reset ADDRESS")]
 pub struct Args {
-    /// Mode of a new lock, less the umask [default: 0600]
+    /// Mode of a new lock [default: 0600 less the umask]
     #[arg(short, long, value_name = "OCTAL", value_parser = args::mode)]
     mode: Option<Mode>,
     /// A reader's lock: many at once, and no writer
@@ -110,6 +111,7 @@ impl Tool for Args {
         };
         let lock = lock.map_err(|error| owner::held(error, address))?;
         waited.say();
+        existing::report(io, (Kind::Lock, address), self.mode, lock.existing_mode(), None);
         let run = || {
             let died = lock.owner_died()?;
             if let Some(died) = &died {

@@ -27,7 +27,7 @@ pub struct Args {
     /// Make it N bytes, the rest zero
     #[arg(long, value_name = "N", value_parser = args::size)]
     size: Option<u64>,
-    /// Permissions, less the umask [default: 0600, or as before]
+    /// Permissions [default: as before, or 0600 less the umask]
     #[arg(short, long, value_name = "OCTAL", value_parser = args::mode)]
     mode: Option<Mode>,
     /// Also write to an object of another user

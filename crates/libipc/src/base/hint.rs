@@ -31,12 +31,16 @@ pub enum Hint {
     WriteInPlace(Option<KindAddress>),
     /// Fill the segment anew, or remove it.
     PutAgain(KindAddress),
+    /// Give the object this mode.
+    SetMode(KindAddress, u32),
+    /// Do it whoever holds the object.
+    Force,
     /// If the segment is whole, give it another mode, else remove it.
     ModeOrRemove(KindAddress),
     /// Its owner and group cannot be kept: remove the object first.
     RemoveFirst,
-    /// Permit writing to an object of another user.
-    Foreign,
+    /// Permit writing to an object of this kind that another user owns.
+    Foreign(Kind),
 
     // Room.
     /// Remove objects that nobody needs.
@@ -49,6 +53,10 @@ pub enum Hint {
     Size,
     /// Name a larger size.
     LargerSize,
+    /// Make the segment larger in place.
+    Resize(KindAddress),
+    /// Let the queue hold so many bytes.
+    HoldBytes(KindAddress, u64),
     /// Make the queue anew, for larger messages.
     LargerMessages,
     /// Make the ring anew, and larger.

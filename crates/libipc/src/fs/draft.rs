@@ -47,8 +47,8 @@ impl<'a> Draft<'a> {
     pub(crate) fn new(entry: &'a Entry, mode: Mode) -> Result<Self> {
         sweep(&entry.dir);
         let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
-        match openat(&entry.dir, ".", flags, mode.for_open()) {
-            Ok(fd) => Ok(Draft { entry, file: File::from(fd), name: None, signals: None }),
+        match openat(&entry.dir, ".", flags, mode.for_file()) {
+            Ok(fd) => Draft { entry, file: File::from(fd), name: None, signals: None }.settle(mode),
             // O_TMPFILE holds O_DIRECTORY, so old kernels and file systems say
             // EISDIR or ENOENT.
             Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::ENOENT | Errno::EINVAL) => Self::named(entry, mode),
@@ -63,7 +63,7 @@ impl<'a> Draft<'a> {
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         for _ in 0..RACES {
             let name = temporary_name(None);
-            let file = match openat(&entry.dir, name.as_os_str(), flags, mode.for_open()) {
+            let file = match openat(&entry.dir, name.as_os_str(), flags, mode.for_file()) {
                 Ok(fd) => File::from(fd),
                 Err(Errno::EEXIST) => continue,
                 Err(errno) => return Err(entry.errno(errno)),
@@ -76,7 +76,7 @@ impl<'a> Draft<'a> {
                 Ok((_, stat)) if stat.st_nlink == 0 => continue,
                 Ok((_, stat)) => {
                     let draft = Draft { entry, file, name: Some(name), signals: Some(signals) };
-                    return draft.name_by_inode(stat.st_ino);
+                    return draft.name_by_inode(stat.st_ino)?.settle(mode);
                 }
                 Err(errno) => {
                     let _ = unlinkat(&entry.dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
@@ -96,6 +96,18 @@ impl<'a> Draft<'a> {
                 self.name = Some(name);
                 Ok(self)
             }
+            Err(errno) => {
+                self.drop_name();
+                Err(self.entry.errno(errno))
+            }
+        }
+    }
+
+    /// Give the file its mode, before it has its name. An access control list that the
+    /// directory hands on would let others in whom the mode does not name.
+    fn settle(self, mode: Mode) -> Result<Self> {
+        match xattr::remove_access_list(&self.file).and_then(|()| mode.settle(&self.file)) {
+            Ok(()) => Ok(self),
             Err(errno) => {
                 self.drop_name();
                 Err(self.entry.errno(errno))
@@ -229,11 +241,7 @@ impl<'a> Draft<'a> {
             // as bits they would give the group what others alone have.
             match xattr::access_list(old.file()).map_err(refuse)? {
                 Some(list) => xattr::set_access_list(&self.file, &list).map_err(refuse)?,
-                None => {
-                    // One that the directory has given it.
-                    xattr::remove_access_list(&self.file).map_err(refuse)?;
-                    fchmod(&self.file, Bits::from_bits_truncate(stat.st_mode & 0o777)).map_err(refuse)?;
-                }
+                None => fchmod(&self.file, Bits::from_bits_truncate(stat.st_mode & 0o777)).map_err(refuse)?,
             }
         }
         Ok(())

@@ -205,13 +205,26 @@ impl Entry {
                 _ if access == Access::Look => return Ok(Object::new(File::from(fd), stat)),
                 // A second name may be a temporary one of a dead maker.
                 _ if sweep(&self.dir) => continue,
-                _ => {
-                    return Err(Error::new(ErrorKind::Unexpected, &self.label, "has a second name, a hard link")
-                        .hint(Hint::advice("remove the other name, or copy the file")));
-                }
+                _ => return Err(self.second_name()),
             }
         }
         Err(Error::new(ErrorKind::Gone, &self.label, "is replaced faster than it can be opened"))
+    }
+
+    /// A descriptor of the file, which must be regular and have one name, without
+    /// permission to read it: O_PATH of open(2).
+    pub(crate) fn path(&self) -> Result<OwnedFd> {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let failed = |errno| self.errno(errno);
+        let fd = openat(&self.dir, self.leaf.as_os_str(), flags, Bits::empty()).map_err(failed)?;
+        let stat = fstat(&fd).map_err(failed)?;
+        self.check_regular(&stat)?;
+        if stat.st_nlink == 1 { Ok(fd) } else { Err(self.second_name()) }
+    }
+
+    fn second_name(&self) -> Error {
+        Error::new(ErrorKind::Unexpected, &self.label, "has a second name, a hard link")
+            .hint(Hint::advice("remove the other name, or copy the file"))
     }
 
     /// Check that it is a regular file: [`ErrorKind::Unexpected`] otherwise.

@@ -62,7 +62,8 @@ fn not_semaphore(entry: &Entry) -> Result<()> {
     Err(error.hint(Hint::Say(Spelling::plain([format!("sem:/{name}")]))))
 }
 
-fn check_object(entry: &Entry, object: &Object, kind: Kind) -> Result<()> {
+/// [`ErrorKind::Unexpected`] if the object is of another kind.
+pub(crate) fn check_object(entry: &Entry, object: &Object, kind: Kind) -> Result<()> {
     match kind_of(object.file()) {
         found if found == kind => Ok(()),
         // What was truncated to nothing does not say any more what it was.

@@ -6,9 +6,13 @@
 //! before. Nothing is opened for more than a look, nothing is changed, and objects
 //! that vanish meanwhile are left out.
 //!
+//! Two further steps are for one object each: [`remove`], and [`change()`] of owner, mode
+//! and size.
+//!
 //! [An example](crate#the-inventory).
 
 mod alone;
+mod change;
 mod filter;
 mod holders;
 mod judge;
@@ -24,6 +28,7 @@ mod turns;
 pub mod users;
 mod waits;
 
+pub use change::{Changes, change};
 pub use filter::{Filter, Pattern};
 pub use holders::{Hidden, Holder, Unseen};
 pub use judge::{State, Verdict, judge};

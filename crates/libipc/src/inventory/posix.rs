@@ -197,7 +197,7 @@ fn of_entry(kind: Kind, entry: &Entry) -> Result<Object> {
 ///
 /// # Errors
 /// [`ErrorKind::Failure`] if queues cannot be listed; None if this kernel has none.
-fn queue_dir() -> Result<Option<OwnedFd>> {
+pub(super) fn queue_dir() -> Result<Option<OwnedFd>> {
     if let Ok(root) = sys::mount::detached(c"mqueue") {
         return Ok(Some(root));
     }

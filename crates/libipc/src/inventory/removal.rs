@@ -116,15 +116,20 @@ fn remove_file(seen: &Object, entry: &Entry, admit: Option<Admit<'_>>) -> Result
     Err(Error::new(ErrorKind::Failure, entry.label(), "is opened again and again"))
 }
 
-/// Whether it was removed. False if somebody was about to open it, and has by now.
-fn remove_unheld(seen: &Object, entry: &Entry, object: &entry::Object, admit: Admit<'_>) -> Result<bool> {
+/// Whether anybody else has the file. Who has it to look at it is waited for.
+pub(super) fn lease(object: &entry::Object) -> Lease<'_> {
     let (deadline, mut backoff) = (Deadline::after(Some(LOOKED_AT)), Backoff::short());
-    let lease = loop {
+    loop {
         match Lease::take(object.file()) {
             Lease::Shared if !deadline.passed() => backoff.sleep(&deadline),
             other => break other,
         }
-    };
+    }
+}
+
+/// Whether it was removed. False if somebody was about to open it, and has by now.
+fn remove_unheld(seen: &Object, entry: &Entry, object: &entry::Object, admit: Admit<'_>) -> Result<bool> {
+    let lease = lease(object);
     if matches!(seen.address.kind, Kind::Ring | Kind::Lock) {
         // If it cannot be had, somebody takes part, as the judgement will tell.
         let _ = try_lock(object.file(), LockMode::Exclusive, Range::ALL);

@@ -67,8 +67,8 @@ pub(super) fn segments(objects: &mut Vec<Object>, only: Option<&Lookup>) {
         let (id, creator, last) = (id as i32, creator as i32, last as i32);
         let detail = Segment {
             removed: perms & 0o1000 != 0,
-            leftover: perms & 0o777 == 0 && attached == 0 && shm::sysv::is_half_filled(id),
-            filling: perms & 0o777 == 0 && attached > 0,
+            leftover: attached == 0 && shm::sysv::is_half_filled(id, perms as u32 & 0o777),
+            filling: attached > 0 && shm::sysv::is_being_filled(perms as u32 & 0o777),
             attached: Some(unsigned(attached)),
             last_pid: Some(last),
             resident: rest.first().map(|&resident| unsigned(resident)),

@@ -42,7 +42,7 @@ pub(super) const LOCKED: &str = "is locked";
 pub struct OpenOptions {
     /// How it will be locked: [`LockMode::Shared`] needs read permission only.
     pub mode: LockMode,
-    /// Make it with these permission bits, before the umask, if it is absent.
+    /// Make it with these permission bits, if it is absent.
     pub create: Option<Mode>,
 }
 
@@ -159,6 +159,12 @@ impl Lock {
     pub fn inspect(address: &Address) -> Result<Status> {
         let entry = Entry::new(address.name(Kind::Lock)?)?;
         Status::of(entry.open(Access::Inspect)?.file(), address)
+    }
+
+    /// The permission bits of a lock that existed when it was opened; None of one that was
+    /// made.
+    pub fn existing_mode(&self) -> Option<u32> {
+        (!self.new).then_some(self.object.stat.st_mode & 0o777)
     }
 
     /// The address that it was opened by.

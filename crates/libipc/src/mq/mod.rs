@@ -58,15 +58,15 @@ impl Queue {
     /// is made.
     ///
     /// # Errors
-    /// [`ErrorKind::Missing`], [`ErrorKind::Exists`], [`ErrorKind::Denied`];
-    /// [`ErrorKind::NoRoom`] names the limit that was hit; [`ErrorKind::Usage`] for
-    /// an address that no queue has.
+    /// [`ErrorKind::Missing`], [`ErrorKind::Exists`], [`ErrorKind::Denied`], also for
+    /// [`Create::foreign`]; [`ErrorKind::NoRoom`] names the limit that was hit;
+    /// [`ErrorKind::Usage`] for an address that no queue has.
     #[doc(alias = "mq_open")]
     #[doc(alias = "msgget")]
     pub fn open(address: &Address, options: &OpenOptions) -> Result<Self> {
         match address.api(Kind::Mq)? {
             Api::Posix(name) => posix::Queue::open(name, options).map(Inner::Posix),
-            Api::SysV(sysv) => sysv::Queue::open(sysv, options.create.as_ref()).map(Inner::SysV),
+            Api::SysV(sysv) => sysv::Queue::open(sysv, options).map(Inner::SysV),
         }
         .map(Queue)
     }
@@ -105,6 +105,15 @@ impl Queue {
         match &self.0 {
             Inner::Posix(queue) => Some(queue.attributes()),
             Inner::SysV(_) => None,
+        }
+    }
+
+    /// The permission bits of a queue that existed when it was opened; None of one that
+    /// [`Queue::open`] has made.
+    pub fn existing_mode(&self) -> Option<u32> {
+        match &self.0 {
+            Inner::Posix(queue) => queue.existing_mode(),
+            Inner::SysV(queue) => queue.existing_mode(),
         }
     }
 

@@ -19,8 +19,11 @@ pub struct OpenOptions {
 pub struct Create {
     /// The queue must be absent: [`Exists`](crate::ErrorKind::Exists) otherwise.
     pub exclusive: bool,
-    /// Permission bits before the umask; [`Mode::PRIVATE`] if left out.
+    /// Permission bits; [`Mode::PRIVATE`] if left out.
     pub mode: Option<Mode>,
+    /// Send to a queue that exists also if another user, who is not root, owns it:
+    /// [`Denied`](crate::ErrorKind::Denied) otherwise. It may be planted.
+    pub foreign: bool,
     /// The number of messages that it holds; POSIX only.
     pub max_messages: Option<u64>,
     /// The largest message in bytes; POSIX only.

@@ -13,13 +13,15 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{Mode as Bits, fstat};
 
 use super::options::{Attributes, Create, Direction, LARGEST_PRIORITY, OpenOptions};
-use crate::base::address::PosixName;
+use crate::base::address::{Kind, PosixName};
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::mode::Mode;
+use crate::base::owner::Owners;
 use crate::base::sysctl;
 use crate::base::text::printable;
 use crate::base::wait::Wait;
 use crate::fs::entry::RACES;
+use crate::process::signals::with_signals_blocked;
 use crate::sys::alloc;
 use crate::sys::lease::Lease;
 use crate::sys::mq::{Descriptor, create_default};
@@ -77,6 +79,10 @@ impl Queue {
             }
             return Err(Error::new(ErrorKind::Gone, &label, "is removed faster than it can be opened"));
         };
+        if let Some(create) = options.create.filter(|_| !new && options.direction == Direction::Send) {
+            let stat = fstat(&fd).map_err(failed)?;
+            Owners::of_file(&stat).refuse_stranger(Kind::Mq, &label, create.foreign)?;
+        }
         let none = Attributes { max_messages: 0, message_size: 0, messages: 0 };
         let mut queue = Queue {
             name: name.clone(),
@@ -104,6 +110,11 @@ impl Queue {
 
     pub(super) fn label(&self) -> &str {
         &self.label
+    }
+
+    pub(super) fn existing_mode(&self) -> Option<u32> {
+        let stat = (!self.new).then(|| fstat(&self.fd).ok()).flatten()?;
+        Some(stat.st_mode & 0o777)
     }
 
     pub(super) fn message_size(&self) -> usize {
@@ -227,15 +238,20 @@ pub(super) fn ready(queues: &[&Queue], wait: &mut Wait) -> Result<usize> {
 /// Make a queue of this name: EEXIST if there is one.
 fn make(name: &PosixName, flags: MQ_OFlag, create: &Create) -> nix::Result<Descriptor> {
     let (flags, mode) = (flags | MQ_OFlag::O_EXCL, create.mode.unwrap_or(Mode::PRIVATE));
-    match wanted(create) {
-        None => {
-            let name = CString::new(name.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
-            create_default(&name, flags.bits(), mode.bits())
-        }
-        Some(attr) => {
-            mq_open(name.as_os_str(), flags | MQ_OFlag::O_CREAT, mode.for_open(), Some(&attr)).map(Descriptor::from)
-        }
-    }
+    with_signals_blocked(|| {
+        let queue = match wanted(create) {
+            None => {
+                let name = CString::new(name.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+                create_default(&name, flags.bits(), mode.for_queue().bits())
+            }
+            Some(attr) => mq_open(name.as_os_str(), flags | MQ_OFlag::O_CREAT, mode.for_queue(), Some(&attr))
+                .map(Descriptor::from),
+        }?;
+        mode.settle(&queue).inspect_err(|_| {
+            let _ = mq_unlink(name.as_os_str());
+        })?;
+        Ok(queue)
+    })
 }
 
 /// The attributes of a new queue. What was not asked for is the system's default;

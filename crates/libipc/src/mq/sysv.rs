@@ -2,14 +2,17 @@
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int, msqid_ds};
+use nix::unistd::geteuid;
 
-use super::options::{Create, Select};
-use crate::base::address::{Key, SysV};
+use super::options::{Create, Direction, OpenOptions, Select};
+use crate::base::address::{Address, Key, Kind, KindAddress, SysV};
 use crate::base::error::{Error, ErrorKind, Hint, Result};
+use crate::base::mode::{Permissions, not_set};
+use crate::base::owner::Owners;
 use crate::base::sysctl;
 use crate::base::wait::{Backoff, Wait};
 use crate::sys;
-use crate::sys::msg::{Buffer, MSG_COPY, MSG_STAT_ANY};
+use crate::sys::msg::{Buffer, MSG_COPY};
 
 const FULL: &str = "is full";
 const EMPTY: &str = "has no such message";
@@ -54,7 +57,8 @@ const BUFFER: usize = 64 * 1024;
 
 impl Queue {
     /// msgget(2). See [`super::Queue::open`].
-    pub(super) fn open(address: &SysV, create: Option<&Create>) -> Result<Self> {
+    pub(super) fn open(address: &SysV, options: &OpenOptions) -> Result<Self> {
+        let create = options.create.as_ref();
         if create.is_some_and(|create| create.max_messages.is_some() || create.message_size.is_some()) {
             let problem = "a System V queue has the limits kernel.msgmax and kernel.msgmnb";
             let advice = Hint::advice("set them with sysctl, or use a POSIX queue, /name");
@@ -68,6 +72,9 @@ impl Queue {
             queue.discard();
             Error::stale(address, errno)
         })?;
+        if let Some(create) = create.filter(|_| !new && options.direction == Direction::Send) {
+            Owners::of_sysv(&stat.msg_perm).refuse_stranger(Kind::Mq, address, create.foreign)?;
+        }
         queue.capacity = usize::try_from(stat.msg_qbytes).unwrap_or(usize::MAX);
         Ok(queue)
     }
@@ -79,6 +86,11 @@ impl Queue {
     /// The identifier, which `private:` queues are found by.
     pub(super) fn id(&self) -> i32 {
         self.id
+    }
+
+    pub(super) fn existing_mode(&self) -> Option<u32> {
+        let stat = (!self.new).then(|| stat(self.id).ok()).flatten()?;
+        Some(u32::from(stat.msg_perm.mode) & 0o777)
     }
 
     pub(super) fn largest(&self) -> usize {
@@ -127,8 +139,9 @@ impl Queue {
                 return Err(longer_than_msgmax(&self.address));
             }
             let what = format!("the message is longer than this queue's msg_qbytes, {} bytes", self.capacity);
-            return Err(Error::new(ErrorKind::NoRoom, &self.address, what)
-                .hint(Hint::advice("make the queue anew after sysctl kernel.msgmnb=N")));
+            let queue = KindAddress { kind: Kind::Mq, address: Address::SysV(SysV::Id(self.id)) };
+            let hint = Hint::HoldBytes(queue, message.len() as u64);
+            return Err(Error::new(ErrorKind::NoRoom, &self.address, what).hint(hint));
         }
         if message.len() > self.buffer.room() {
             self.buffer = Buffer::new(self.largest()).map_err(|errno| Error::errno(&self.address, errno))?;
@@ -215,8 +228,30 @@ fn find_or_create(address: &SysV, create: Option<&Create>) -> Result<(i32, bool)
     })
 }
 
-/// msgctl(2). MSG_STAT_ANY needs no permission to read, which a sender may not have.
+/// msgctl(2). A sender need not be permitted to read.
 pub(crate) fn stat(id: i32) -> nix::Result<msqid_ds> {
-    let any = sys::stat_by_index(id, |index| sys::msg::stat(index, MSG_STAT_ANY));
-    any.or_else(|_| sys::msg::stat(id, libc::IPC_STAT).map(|(_, stat)| stat))
+    sys::msg::stat_any(id)
+}
+
+/// Give a queue other owners, another mode, or room for so many bytes: IPC_SET.
+///
+/// # Errors
+/// [`ErrorKind::Missing`], [`ErrorKind::Denied`]; [`ErrorKind::NoRoom`] for more bytes
+/// than kernel.msgmnb allows, which binds all but root.
+pub(crate) fn change(address: &SysV, new: Permissions, max_bytes: Option<u64>) -> Result<()> {
+    let id = address.resolve(|key| sys::msg::get(key, 0))?;
+    let mut queue = stat(id).map_err(|errno| Error::stale(address, errno))?;
+    new.put_into(&mut queue.msg_perm);
+    queue.msg_qbytes = max_bytes.unwrap_or(queue.msg_qbytes);
+    sys::msg::set(id, queue).map_err(|errno| {
+        let name = "kernel.msgmnb";
+        let may_change = [queue.msg_perm.uid, queue.msg_perm.cuid].contains(&geteuid().as_raw());
+        let above = sysctl::number(name).is_some_and(|limit: u64| queue.msg_qbytes > limit);
+        if errno == Errno::EPERM && may_change && above {
+            let bytes = queue.msg_qbytes;
+            let what = format!("{bytes} bytes are more than {name} allows, {}", sysctl::in_words(name));
+            return Error::new(ErrorKind::NoRoom, address, what).hint(Hint::Sysctl(name));
+        }
+        not_set(address, errno, stat(id).is_ok())
+    })
 }

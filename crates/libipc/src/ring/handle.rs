@@ -10,6 +10,7 @@ use super::algorithm::{Corrupt, Present, Ring, WriterPosition};
 use super::layout::{CONSTANT, COUNT, Constant, HEAD, HEADER, Owner, Stream, read_constant};
 use crate::base::address::{Address, Kind};
 use crate::base::error::{Error, ErrorKind, Result, errno_of};
+use crate::base::owner::Owners;
 use crate::base::wait::{Timeout, Wait};
 use crate::fs::byte_lock::{self, LockMode, Range};
 use crate::fs::entry::{Access, Entry, Object};
@@ -114,6 +115,15 @@ impl Handle {
 
     pub(super) fn file(&self) -> &File {
         self.object.file()
+    }
+
+    pub(super) fn owners(&self) -> Owners {
+        Owners::of_file(&self.object.stat)
+    }
+
+    /// Its permission bits when it was opened.
+    pub(super) fn mode(&self) -> u32 {
+        self.object.stat.st_mode & 0o777
     }
 
     /// The offset in the object of the bytes at a position, and how many of `len` are

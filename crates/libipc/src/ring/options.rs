@@ -25,8 +25,11 @@ pub struct WriteOptions {
     /// The capacity of a new ring in bytes, at least [`SMALLEST`](super::SMALLEST). A
     /// ring that exists keeps its own.
     pub capacity: u64,
-    /// Permission bits of a new ring, before the umask.
+    /// Permission bits of a new ring.
     pub mode: Mode,
+    /// Write into a ring that exists also if another user, who is not root, owns it:
+    /// [`Denied`](crate::ErrorKind::Denied) otherwise. It may be planted.
+    pub foreign: bool,
     /// What becomes of a stream that is there.
     pub on_unfinished: OnUnfinished,
     /// Share the stream with other writers that have set this.
@@ -47,6 +50,7 @@ impl Default for WriteOptions {
         WriteOptions {
             capacity: 1 << 20,
             mode: Mode::PRIVATE,
+            foreign: false,
             on_unfinished: OnUnfinished::Refuse,
             many: false,
             overwrite: false,

@@ -82,6 +82,15 @@ impl Semaphores {
         .map(Semaphores)
     }
 
+    /// The permission bits of semaphores that existed when they were opened; None of those
+    /// that [`Semaphores::open`] has made.
+    pub fn existing_mode(&self) -> Option<u32> {
+        match &self.0 {
+            Inner::Posix(semaphore) => semaphore.existing_mode(),
+            Inner::SysV(set) => set.existing_mode(),
+        }
+    }
+
     /// The identifier of a System V set. A set made by `private:` has no key, and is
     /// found by its identifier.
     pub fn id(&self) -> Option<i32> {

@@ -39,7 +39,7 @@ pub struct Create {
     pub values: Vec<u32>,
     /// They must be absent: [`ErrorKind::Exists`] otherwise.
     pub exclusive: bool,
-    /// Permission bits before the umask; [`Mode::PRIVATE`] if left out.
+    /// Permission bits; [`Mode::PRIVATE`] if left out.
     pub mode: Option<Mode>,
 }
 

@@ -124,6 +124,10 @@ impl Semaphore {
         Ok(Semaphore { entry, object, region, made: None })
     }
 
+    pub(super) fn existing_mode(&self) -> Option<u32> {
+        (!self.is_new()).then_some(self.object.stat.st_mode & 0o777)
+    }
+
     /// Value and waiters; None if it is only inspected.
     fn data(&self) -> Option<&AtomicU64> {
         self.region.as_ref()?.long(0)

@@ -8,6 +8,7 @@ use nix::libc::{self, c_int, c_short, sembuf, semid_ds};
 use super::ops::{Create, LARGEST_SYSV, Op, State, TOO_LITTLE};
 use crate::base::address::{Address, Key, Kind, KindAddress, SysV};
 use crate::base::error::{Error, ErrorKind, Hint, Result};
+use crate::base::mode::{Permissions, not_set};
 use crate::base::sysctl;
 use crate::base::wait::{Backoff, Deadline, Timeout, Wait};
 use crate::process::life::{Life, life};
@@ -29,6 +30,17 @@ pub fn find(key: Key) -> Option<i32> {
 pub(super) fn remove(address: &SysV) -> Result<()> {
     let id = address.resolve(|key| sys::sem::get(key, 0, 0))?;
     sys::sem::remove(id).map_err(|errno| Error::stale(address, errno))
+}
+
+/// Give a set other owners or another mode: IPC_SET.
+///
+/// # Errors
+/// [`ErrorKind::Missing`], [`ErrorKind::Denied`].
+pub(crate) fn change(address: &SysV, new: Permissions) -> Result<()> {
+    let id = address.resolve(|key| sys::sem::get(key, 0, 0))?;
+    let mut stat = sys::sem::stat_any(id).map_err(|errno| Error::stale(address, errno))?;
+    new.put_into(&mut stat.sem_perm);
+    sys::sem::set(id, stat).map_err(|errno| not_set(address, errno, sys::sem::stat_any(id).is_ok()))
 }
 
 /// A set of semaphores.
@@ -68,6 +80,11 @@ impl Set {
                 other => return other.map(|()| set),
             }
         }
+    }
+
+    pub(super) fn existing_mode(&self) -> Option<u32> {
+        let stat = (!self.is_new()).then(|| self.stat().ok()).flatten()?;
+        Some(u32::from(stat.sem_perm.mode) & 0o777)
     }
 
     /// The identifier, which `private:` sets are found by.
@@ -186,12 +203,9 @@ impl Set {
         KindAddress { kind: Kind::Sem, address: Address::SysV(self.address.clone()) }
     }
 
-    /// semctl(2). SEM_STAT_ANY needs no permission to read, which somebody who may
-    /// operate need not have.
+    /// semctl(2). Somebody who may operate need not be permitted to read.
     fn stat(&self) -> Result<semid_ds> {
-        let any = sys::stat_by_index(self.id, |index| sys::sem::stat(index, libc::SEM_STAT_ANY));
-        any.or_else(|_| sys::sem::stat(self.id, libc::IPC_STAT).map(|(_, stat)| stat))
-            .map_err(|errno| self.failed(errno, self.seen))
+        sys::sem::stat_any(self.id).map_err(|errno| self.failed(errno, self.seen))
     }
 
     pub(super) fn count(&self) -> Result<usize> {

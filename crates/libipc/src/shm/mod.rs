@@ -2,7 +2,7 @@
 //!
 //! | verb | POSIX and `file:` | System V |
 //! | --- | --- | --- |
-//! | [`put`] | all or nothing, replaces | creates, mode 0 until it is filled |
+//! | [`put`] | all or nothing, replaces | creates, mode 0011 until it is filled |
 //! | [`write_in_place`] | into the open object | into the attached segment |
 //! | [`Segment::open`], [`Segment::copy_to`] | plain reads | write(2) from the attached memory |
 //! | [`remove`] | unlink(2) | shmctl(2), IPC_RMID |
@@ -25,6 +25,7 @@ mod posix;
 mod rules;
 pub mod sysv;
 mod transfer;
+mod unfinished;
 
 pub use rules::{PutOptions, ReadOptions};
 

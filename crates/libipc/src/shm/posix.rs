@@ -113,7 +113,9 @@ pub(super) fn write_in_place(
     let object = entry.open(Access::Write)?;
     check_target(entry, &object, foreign)?;
     let space = room(entry.label(), object.size(), offset)?;
-    let (spool, length) = input.at_most(space, control)?.ok_or_else(|| too_long(entry.label(), space))?;
+    let (spool, length) = input
+        .at_most(space, control)?
+        .ok_or_else(|| too_long(entry.label(), space).hint(Hint::Resize(entry.kind_address(Kind::Shm))))?;
     let failed = |errno| entry.errno(errno);
     let check_name = |when: &str| match entry.means(&object)? {
         true => Ok(()),

@@ -1,9 +1,10 @@
 //! The rules of whole segments that both interfaces obey: how one is put, whose
 //! object may be written, and what fits.
 
-use crate::base::error::{Error, ErrorKind, Hint, Result};
+use crate::base::address::Kind;
+use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::mode::Mode;
-use crate::base::owner::Owners;
+use crate::base::owner::{Owners, belongs_to};
 
 /// How [`put`](super::put) makes a segment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -12,8 +13,8 @@ pub struct PutOptions {
     pub exclusive: bool,
     /// The size in bytes; what the input does not fill is zero.
     pub size: Option<u64>,
-    /// Permission bits before the umask; [`Mode::PRIVATE`], or those of the
-    /// object that is replaced, if left out.
+    /// Permission bits; [`Mode::PRIVATE`], or those of the object that is replaced, if
+    /// left out.
     pub mode: Option<Mode>,
     /// Replace an object of another user, too.
     pub foreign: bool,
@@ -40,10 +41,7 @@ pub struct ReadOptions {
 pub(super) fn check_owner(label: &str, owners: Owners, foreign: bool) -> Result<()> {
     match owners.other() {
         Some(_) if foreign => Ok(()),
-        Some(other) => {
-            let problem = format!("belongs to another user, uid {other}");
-            Err(Error::new(ErrorKind::Denied, label, problem).hint(Hint::Foreign))
-        }
+        Some(other) => Err(belongs_to(Kind::Shm, label, other)),
         None => Ok(()),
     }
 }

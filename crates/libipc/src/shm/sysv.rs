@@ -1,39 +1,27 @@
 //! System V segments, shmget(2) and shmctl(2).
-//!
-//! A key cannot be moved to another segment, so new content cannot appear under
-//! it at once. Instead a segment that is being filled has permission bits of 0,
-//! which our readers understand, and gets its mode when it is whole.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
-use nix::libc::{self, shmid_ds};
+use nix::libc;
 
 use super::rules::{PutOptions, check_owner, room, too_long};
 use super::transfer::{copy_in, copy_out};
-use crate::base::address::{Address, Key, Kind, KindAddress, Lookup, SysV};
+use super::unfinished::{FILLING, NEW, Stat, State, by_id, check_whole, mark, publish};
+pub(crate) use super::unfinished::{is_being_filled, is_half_filled};
+use crate::base::address::{Key, Lookup, SysV};
 use crate::base::error::{Error, ErrorKind, Hint, Result};
-use crate::base::mode::Mode;
+use crate::base::mode::{Mode, Permissions, not_set};
 use crate::base::owner::Owners;
 use crate::base::sysctl;
 use crate::fs::copy::{Control, OUTPUT};
 use crate::fs::entry::RACES;
 use crate::fs::input::Input;
 use crate::fs::removal::hold;
-use crate::process::life;
 use crate::process::signals::Deferred;
+use crate::sys;
 use crate::sys::memory::Region;
-use crate::sys::{self, SHM_STAT_ANY};
-
-/// Mode of a segment from its creation until its maker has attached it, which
-/// mode 0 would forbid. The last bit has no meaning to the kernel.
-const NEW: u32 = 0o601;
-/// Set by the kernel in the mode of a segment that goes at its last detach.
-const SHM_DEST: u32 = 0o1000;
-/// How old a segment of mode 0 must be before its maker counts as dead.
-const DEAD_AFTER: Duration = Duration::from_secs(2);
 
 /// The identifier of the segment with this key, if there is one: shmget(2).
 #[doc(alias = "shmget")]
@@ -46,73 +34,6 @@ pub fn find(key: Key) -> Option<i32> {
 pub(super) fn remove(address: &SysV) -> Result<()> {
     let id = address.resolve(|key| sys::shm::get(key, 0, 0))?;
     sys::shm::remove(id).map_err(|errno| Error::stale(address, errno))
-}
-
-/// What the kernel knows of a segment.
-struct Stat {
-    id: i32,
-    raw: shmid_ds,
-}
-
-impl Stat {
-    /// Needs no permission, which a segment of mode 0 gives to nobody.
-    fn of(id: i32) -> nix::Result<Self> {
-        let any = sys::stat_by_index(id, |index| sys::shm::stat(index, SHM_STAT_ANY));
-        let raw = any.or_else(|_| sys::shm::stat(id, libc::IPC_STAT).map(|(_, raw)| raw))?;
-        Ok(Stat { id, raw })
-    }
-
-    fn size(&self) -> u64 {
-        self.raw.shm_segsz as u64
-    }
-
-    /// Whether both are of one segment, whose owners and mode have not changed.
-    fn is_same(&self, other: &Stat) -> bool {
-        let (a, b) = (&self.raw, &other.raw);
-        let perm = |perm: &libc::ipc_perm| (perm.uid, perm.gid, perm.cuid, perm.cgid, u32::from(perm.mode) & 0o777);
-        (self.size(), a.shm_cpid, a.shm_ctime) == (other.size(), b.shm_cpid, b.shm_ctime)
-            && perm(&a.shm_perm) == perm(&b.shm_perm)
-    }
-
-    fn state(&self) -> State {
-        let mode = u32::from(self.raw.shm_perm.mode) & 0o777;
-        if mode != 0 && mode != NEW {
-            return State::Whole;
-        }
-        let attached = self.raw.shm_nattch > 0;
-        if mode == NEW && self.raw.shm_lpid != 0 && !attached {
-            return State::Doubtful;
-        }
-        let maker = self.raw.shm_cpid;
-        let since = UNIX_EPOCH + Duration::from_secs(u64::try_from(self.raw.shm_ctime).unwrap_or(0));
-        // A clock that was set back tells no age.
-        let old = SystemTime::now().duration_since(since).map_or(true, |age| age > DEAD_AFTER);
-        // A live filler is attached, except for the instant before NEW ends. So a
-        // maker in another PID namespace, number 0, need not be looked up.
-        let gone = life::ended_since(maker, since) || (mode == 0 && maker == 0);
-        if old && !attached && gone { State::Abandoned } else { State::BeingFilled }
-    }
-
-    /// Whether it has been removed, and lives on for those who have it attached.
-    fn is_removed(&self) -> bool {
-        u32::from(self.raw.shm_perm.mode) & SHM_DEST != 0
-    }
-}
-
-/// Whether the segment was left half filled by a dead process of this toolkit.
-pub(crate) fn is_half_filled(id: i32) -> bool {
-    Stat::of(id).is_ok_and(|stat| stat.state() == State::Abandoned)
-}
-
-#[derive(PartialEq, Eq)]
-enum State {
-    Whole,
-    BeingFilled,
-    Abandoned,
-    /// It has the mode of a new segment, and was attached and detached again: its
-    /// filler was killed just then, or a program chose that mode for a whole one.
-    /// Nobody can tell, so it is neither read nor removed.
-    Doubtful,
 }
 
 /// Create a segment with the input as its content.
@@ -133,8 +54,8 @@ pub(super) fn put(
             }
         },
     };
-    let mode = options.mode.unwrap_or(Mode::PRIVATE).masked();
-    if mode == 0 || mode == NEW {
+    let mode = options.mode.unwrap_or(Mode::PRIVATE).for_sysv();
+    if mode == FILLING || mode == NEW {
         let what = format!("mode {mode:03o} marks a segment that is being filled");
         return Err(Error::new(ErrorKind::Usage, address, what));
     }
@@ -169,7 +90,7 @@ pub(super) fn put(
     let done = fill(address, id, size, input, spool.as_ref().map(AsFd::as_fd), options, &mut control)
         .and_then(|region| {
             let shadow = sys::process::Shadow::new();
-            // Still attached: mode 0 with nobody attached marks a dead filler.
+            // Still attached: with nobody attached the filler counts as dead.
             let published = publish(address, id, mode);
             // The shadow detaches last. So the last to detach is not the creator,
             // which tells this segment from one that a dead program left behind.
@@ -236,11 +157,6 @@ fn exists(address: &SysV, stat: &Stat) -> Error {
     Error::new(ErrorKind::Exists, address, problem).hint(hint)
 }
 
-/// A segment by its identifier: its key may mean another by now.
-fn by_id(id: i32) -> KindAddress {
-    KindAddress { kind: Kind::Shm, address: Address::SysV(SysV::Id(id)) }
-}
-
 fn create(address: &SysV, key: i32, size: u64) -> Result<i32> {
     let bytes = usize::try_from(size).map_err(|_| Error::errno(address, Errno::ENOMEM))?;
     let flags = libc::IPC_CREAT | libc::IPC_EXCL | NEW.cast_signed();
@@ -289,7 +205,7 @@ fn fill(
     control: &mut Control<'_>,
 ) -> Result<Region> {
     let region = sys::shm::attach(id, size as usize, false).map_err(|errno| Error::errno(address, errno))?;
-    publish(address, id, 0)?;
+    mark(address, id)?;
     let moved = copy_in(&region, 0, size, spool.unwrap_or(input.fd()), spool.is_some(), control)
         .map_err(|e| e.explain(input.label(), |errno| Error::errno(address, errno)))?;
     if spool.is_none() {
@@ -302,21 +218,6 @@ fn fill(
         }
     }
     Ok(region)
-}
-
-/// Set the permission bits: IPC_SET.
-fn publish(address: &SysV, id: i32, mode: u32) -> Result<()> {
-    let failed = |errno| match errno {
-        Errno::EINVAL | Errno::EIDRM => Error::errno(address, Errno::EIDRM),
-        errno => Error::errno(address, errno),
-    };
-    let stat = Stat::of(id).map_err(failed)?;
-    if stat.is_removed() {
-        return Err(failed(Errno::EIDRM));
-    }
-    let mut stat = stat.raw;
-    stat.shm_perm.mode = mode as _;
-    sys::shm::set(id, stat).map_err(failed)
 }
 
 /// Write into an existing segment, whose size stays.
@@ -366,20 +267,21 @@ fn attach(address: &SysV, read_only: bool, check: impl Fn(&Stat) -> Result<()>) 
     Err(Error::new(ErrorKind::Gone, address, "is replaced faster than it can be attached"))
 }
 
-fn check_whole(address: &SysV, stat: &Stat) -> Result<()> {
-    let (kind, what, hint) = match stat.state() {
-        State::Whole => return Ok(()),
-        State::BeingFilled => return Err(Error::new(ErrorKind::Busy, address, "is being filled")),
-        State::Abandoned => {
-            let what = "is half filled, and the process that filled it is dead";
-            (ErrorKind::Unexpected, what, Hint::PutAgain(by_id(stat.id)))
-        }
-        State::Doubtful => {
-            let what = "is perhaps half filled: it has the mode 0601 of one whose filler has just begun";
-            (ErrorKind::Unexpected, what, Hint::ModeOrRemove(by_id(stat.id)))
-        }
-    };
-    Err(Error::new(kind, address, what).hint(hint))
+/// Give a segment that is not being filled other owners or another mode: IPC_SET.
+///
+/// # Errors
+/// [`ErrorKind::Missing`], [`ErrorKind::Denied`]; [`ErrorKind::Busy`] while it is being
+/// filled, and [`ErrorKind::Unexpected`] if it is half filled for good.
+pub(crate) fn change(address: &SysV, new: Permissions) -> Result<()> {
+    let id = address.resolve(|key| sys::shm::get(key, 0, 0))?;
+    let mut stat = Stat::of(id).map_err(|errno| Error::stale(address, errno))?;
+    match stat.state() {
+        // Who says so knows that it is whole.
+        State::Whole | State::Doubtful => {}
+        State::BeingFilled | State::Abandoned => check_whole(address, &stat)?,
+    }
+    new.put_into(&mut stat.raw.shm_perm);
+    sys::shm::set(id, stat.raw).map_err(|errno| not_set(address, errno, Stat::of(id).is_ok()))
 }
 
 /// Attach a segment for writing if its owners and its mode pass the check. Returns its

@@ -29,8 +29,8 @@ pub(crate) mod xattr;
 
 /// Commands of shmctl(2) and ipc(2) that the libc crate leaves out; linux/ipc.h
 /// and linux/shm.h.
-pub(crate) const IPC_SET: i32 = 1;
-pub(crate) const SHM_STAT_ANY: i32 = 15;
+const IPC_SET: i32 = 1;
+const SHM_STAT_ANY: i32 = 15;
 
 /// A duplicate of a descriptor that this process was given, by its number: fcntl(2).
 pub(crate) fn duplicate(descriptor: i32) -> nix::Result<std::os::fd::OwnedFd> {
@@ -48,18 +48,16 @@ pub(crate) fn timespec(duration: std::time::Duration) -> nix::libc::timespec {
     }
 }
 
-/// The status of an object by its identifier, with SHM_STAT_ANY or its like, which need
-/// no permission. They take an index into the kernel's table, and return the identifier
-/// that they found there. The index is the low 15 bits of the identifier, or 24 with
-/// ipcmni_extend.
-///
-/// EINVAL if the identifier no longer exists, or the kernel is before 4.17.
-pub(crate) fn stat_by_index<T>(id: i32, stat: impl Fn(i32) -> nix::Result<(i32, T)>) -> nix::Result<T> {
+/// The status of an object by its identifier. `any` is SHM_STAT_ANY or its like, which
+/// needs no permission. It takes an index into the kernel's table, and returns the
+/// identifier that it found there. The index is the low 15 bits of the identifier, or 24
+/// with ipcmni_extend. A kernel before 4.17 has IPC_STAT alone.
+fn stat_any<T>(id: i32, any: i32, stat: impl Fn(i32, i32) -> nix::Result<(i32, T)>) -> nix::Result<T> {
     for bits in [15, 24] {
-        match stat(id & ((1 << bits) - 1)) {
+        match stat(id & ((1 << bits) - 1), any) {
             Ok((found, stat)) if found == id => return Ok(stat),
             _ => {}
         }
     }
-    Err(nix::errno::Errno::EINVAL)
+    stat(id, nix::libc::IPC_STAT).map(|(_, stat)| stat)
 }

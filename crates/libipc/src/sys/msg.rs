@@ -9,7 +9,7 @@ use nix::libc::{self, c_int, c_long, msqid_ds};
 use super::alloc;
 
 /// Constants that the libc crate leaves out; linux/msg.h.
-pub(crate) const MSG_STAT_ANY: c_int = 13;
+const MSG_STAT_ANY: c_int = 13;
 pub(crate) const MSG_COPY: c_int = 0o40000;
 
 /// msgget(2).
@@ -24,6 +24,12 @@ pub(crate) fn remove(id: i32) -> nix::Result<()> {
     Errno::result(unsafe { libc::msgctl(id, libc::IPC_RMID, ptr::null_mut()) }).map(drop)
 }
 
+/// msgctl(2) with IPC_SET: owner, group, mode and msg_qbytes of `stat` become the queue's.
+pub(crate) fn set(id: i32, mut stat: msqid_ds) -> nix::Result<()> {
+    // SAFETY: `stat` is a valid structure; the kernel only reads it.
+    Errno::result(unsafe { libc::msgctl(id, super::IPC_SET, &raw mut stat) }).map(drop)
+}
+
 /// msgctl(2) with IPC_STAT, or with MSG_STAT_ANY, whose argument is an index
 /// into the kernel's table and whose value is the identifier found there.
 pub(crate) fn stat(id_or_index: i32, command: c_int) -> nix::Result<(i32, msqid_ds)> {
@@ -32,6 +38,11 @@ pub(crate) fn stat(id_or_index: i32, command: c_int) -> nix::Result<(i32, msqid_
     let id = Errno::result(unsafe { libc::msgctl(id_or_index, command, stat.as_mut_ptr()) })?;
     // SAFETY: the call succeeded and has filled it.
     Ok((id, unsafe { stat.assume_init() }))
+}
+
+/// The same for an identifier, without permission if the kernel can.
+pub(crate) fn stat_any(id: i32) -> nix::Result<msqid_ds> {
+    super::stat_any(id, MSG_STAT_ANY, stat)
 }
 
 /// The structure of msgsnd and msgrcv: a type, then the text.

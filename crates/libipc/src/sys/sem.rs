@@ -26,6 +26,12 @@ pub(crate) fn remove(id: i32) -> nix::Result<()> {
     Errno::result(unsafe { libc::semctl(id, 0, libc::IPC_RMID) }).map(drop)
 }
 
+/// semctl(2) with IPC_SET: owner, group and mode of `stat` become the set's.
+pub(crate) fn set(id: i32, mut stat: semid_ds) -> nix::Result<()> {
+    // SAFETY: `stat` is a valid structure; the kernel only reads it.
+    Errno::result(unsafe { libc::semctl(id, 0, super::IPC_SET, &raw mut stat) }).map(drop)
+}
+
 /// semctl(2) with IPC_STAT, or with SEM_STAT_ANY, whose argument is an index into
 /// the kernel's table and whose value is the identifier found there.
 pub(crate) fn stat(id_or_index: i32, command: c_int) -> nix::Result<(i32, semid_ds)> {
@@ -34,6 +40,11 @@ pub(crate) fn stat(id_or_index: i32, command: c_int) -> nix::Result<(i32, semid_
     let id = Errno::result(unsafe { libc::semctl(id_or_index, 0, command, stat.as_mut_ptr()) })?;
     // SAFETY: the call succeeded and has filled it.
     Ok((id, unsafe { stat.assume_init() }))
+}
+
+/// The same for an identifier, without permission if the kernel can.
+pub(crate) fn stat_any(id: i32) -> nix::Result<semid_ds> {
+    super::stat_any(id, libc::SEM_STAT_ANY, stat)
 }
 
 /// How many sets and how many semaphores there are: semctl(2), SEM_INFO.

@@ -24,6 +24,11 @@ pub(crate) fn stat(id_or_index: i32, command: c_int) -> nix::Result<(i32, shmid_
     Ok((id, unsafe { stat.assume_init() }))
 }
 
+/// The same for an identifier, without permission if the kernel can.
+pub(crate) fn stat_any(id: i32) -> nix::Result<shmid_ds> {
+    super::stat_any(id, super::SHM_STAT_ANY, stat)
+}
+
 /// shmctl(2) with IPC_SET: owner, group and mode of `stat` become the segment's.
 pub(crate) fn set(id: i32, mut stat: shmid_ds) -> nix::Result<()> {
     // SAFETY: `stat` is a valid structure; the kernel only reads it.

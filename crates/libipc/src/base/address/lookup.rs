@@ -92,7 +92,7 @@ impl SysV {
                     Err(errno) => return Err(Error::errno(self, errno)),
                 }
             }
-            let mode = mode.unwrap_or(Mode::PRIVATE).masked().cast_signed();
+            let mode = mode.unwrap_or(Mode::PRIVATE).for_sysv().cast_signed();
             match get(key, libc::IPC_CREAT | libc::IPC_EXCL | mode) {
                 Ok(id) => return Ok((id, true)),
                 Err(Errno::EEXIST) if find => {} // made between the two calls

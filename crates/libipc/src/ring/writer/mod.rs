@@ -17,7 +17,7 @@ use super::layout::{CONSUMED, HEAD, LIMIT, Owner, READ, Stream, lock};
 use super::options::{OnUnfinished, WriteOptions};
 use super::slots::Slots;
 use super::waiting::{Check, wait_until};
-use crate::base::address::Address;
+use crate::base::address::{Address, Kind};
 use crate::base::discard::Discard;
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::wait::Wait;
@@ -50,12 +50,16 @@ impl Writer {
     ///   writer, or readers have not read the last stream;
     /// - [`ErrorKind::PeerDied`] if the last stream has no end, with
     ///   [`OnUnfinished::Refuse`];
-    /// - [`ErrorKind::Denied`]; [`ErrorKind::NoRoom`] for a new ring;
+    /// - [`ErrorKind::Denied`], also for [`WriteOptions::foreign`];
+    /// - [`ErrorKind::NoRoom`] for a new ring;
     /// - [`ErrorKind::Unexpected`] if it is no ring, or corrupt.
     pub fn open(address: &Address, options: &WriteOptions, wait: &mut Wait) -> Result<Self> {
         for _ in 0..RACES {
             match Handle::open(address, Access::Write) {
-                Ok(handle) => return Self::take(handle, options, wait),
+                Ok(handle) => {
+                    handle.owners().refuse_stranger(Kind::Ring, handle.label(), options.foreign)?;
+                    return Self::take(handle, options, wait);
+                }
                 Err(error) if error.kind == ErrorKind::Missing => {}
                 Err(error) => return Err(error),
             }
@@ -160,6 +164,12 @@ impl Writer {
     /// How many bytes of the stream were committed, as of this writer's last turn.
     pub fn position(&self) -> u64 {
         self.at.head.wrapping_sub(self.start)
+    }
+
+    /// The permission bits of a ring that existed when it was opened; None of one that
+    /// [`Writer::open`] has made.
+    pub fn existing_mode(&self) -> Option<u32> {
+        (!self.handle.is_new()).then(|| self.handle.mode())
     }
 
     /// The capacity of the ring in bytes, and so the longest record.
