@@ -132,7 +132,7 @@ fn a_hostile_machine() {
     promised(begin, Duration::from_secs(30));
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.iter().filter(|line| line.starts_with("shm:/own-")).count(), 100, "{text}");
-    assert!(lines.contains(&"shm:/own-7 held") && lines.contains(&"ring:/template held"), "{text}");
+    assert!(lines.contains(&"shm:/own-7 in-use") && lines.contains(&"ring:/template in-use"), "{text}");
 }
 
 const KIB: u64 = 1024;

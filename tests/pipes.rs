@@ -223,7 +223,7 @@ fn m9_numbers_that_are_none_are_refused() {
         ("shmput", &["-m", "8", "/x"][..]),
         ("shmput", &["-m", "1000", "/x"]),
         ("shmput", &["--size", "8388608T", "/x"]),
-        ("shmput", &["--size", "1k", "/x"]),
+        ("shmput", &["--size", "1kk", "/x"]),
         ("shmput", &["--size", "K", "/x"]),
         ("shmcat", &["-E", "256", "/x"]),
         ("shmcat", &["--wait", "-w", "1m30", "/x"]),

@@ -278,7 +278,8 @@ fn what_is_no_ring_is_refused() {
         t.cmd(tool).args([&s]).run().says(8, "is no ring");
         t.cmd(tool).args(["key:1"]).run().says(2, "no ring is a System V object (say /name or file:PATH)");
         t.cmd(tool).args(["file:."]).run().says(8, "is a directory");
-        t.cmd(tool).args([&format!("ring:{s}")]).run().says(2, &format!("(say {s})"));
+        t.cmd(tool).args([&format!("ring:{s}")]).run().says(8, "is no ring");
+        t.cmd(tool).args([&format!("shm:{s}")]).run().says(2, "is the address of a segment, and no ring");
     }
     cat(&t, &[&t.name("absent")]).run().says(3, "does not exist");
     cat(&t, &["--wait", "-n", &t.name("absent")]).run().says(75, "does not exist yet");
@@ -364,13 +365,13 @@ fn m2_m4_signals_and_failures_leave_no_end() {
 }
 
 #[test]
-fn ipcls_calls_a_ring_an_orphan_once_nobody_will_come_back() {
+fn ipcls_says_that_the_writer_of_a_ring_died() {
     let t = Test::new();
     let r = t.name("r");
     let state = || t.cmd("ipcls").args(["-o", "state,use", "--no-headings", &format!("ring:{r}")]).run().text();
     died(&t, &r, b"part", &["-s", "4K"]);
     let words = || state().split_whitespace().collect::<Vec<_>>().join(" ");
-    assert_eq!(words(), "orphan 0% died");
+    assert_eq!(words(), "died 0% died");
     let reader = cat(&t, &["-f", "--as", "x", "--count", "5", &r]).spawn();
     wait_until("it is there", || status(&t, &r, "reader") == "live position=4 lag=0 name=x");
     assert_eq!(words(), "in-use 0% died");

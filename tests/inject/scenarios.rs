@@ -303,6 +303,21 @@ pub const ALL: &[Scenario] = &[
         several: true,
         ..JOB
     },
+    Scenario {
+        name: "ipcset",
+        args: &["ipcset", "-m", "640", "shm:$PREFIX-a", "lock:$PREFIX-l", "ring:$PREFIX-r", "sem:$PREFIX-s"],
+        before: EVERYTHING,
+        several: true,
+        ..JOB
+    },
+    Scenario { name: "ipcset --size", args: &["ipcset", "--size", "8K", "shm:$N"], before: OLD, several: true, ..JOB },
+    Scenario {
+        name: "ipcset key:",
+        args: &["ipcset", "-m", "640", "shm:$K", "mq:$K", "sem:$K"],
+        before: EVERYTHING,
+        several: true,
+        ..JOB
+    },
     Scenario { name: "ftok", args: &["ftok", "/etc/passwd"], ..JOB },
 ];
 

@@ -29,7 +29,7 @@ fn start(t: &Test, line: &[String], options: &[&str]) -> Running {
 }
 
 fn remove(t: &Test, line: &[String]) {
-    t.cmd("ipcunlink").args([format!("mq:{}", line[1])]).run().ok();
+    t.cmd("ipcunlink").args(["--force", &format!("mq:{}", line[1])]).run().ok();
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn b14_removed_and_made_again_is_another() {
     let Some(t) = Test::with(&["perl"]) else { return };
     let [line, _] = stuck(&t);
     let waiting = start(&t, &line, &["-f"]);
-    t.bash(&format!("ipcunlink mq:{0} && mqsend -c {0} new", line[1])).run().ok();
+    t.bash(&format!("ipcunlink --force mq:{0} && mqsend -c {0} new", line[1])).run().ok();
     waiting.output().says(6, "was removed meanwhile");
     assert_eq!(t.cmd("mqrecv").args(&line[1..]).run().text(), "new");
 }
@@ -76,7 +76,7 @@ fn m16_many_receivers_and_one_removal() {
         for pid in ${pids[*]}; do
             until read -r _ name state _ </proc/$pid/stat && [ \"$name $state\" = '(mqrecv) S' ]; do :; done
         done
-        ipcunlink mq:$0
+        ipcunlink --force mq:$0
         for pid in ${pids[*]}; do wait $pid; echo $?; done | sort | uniq -c | xargs; grep -c 'was removed meanwhile$' err";
     // wait knows only children of the same shell.
     let script = script.replace("done | sort | uniq -c | xargs", "done >ends; sort ends | uniq -c | xargs");

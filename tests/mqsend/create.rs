@@ -39,7 +39,8 @@ fn e24_an_existing_queue_with_other_attributes() {
     let q = empty(&t, "q");
     let other = ["-c", "--max-messages", "2", "--message-size", "128"];
     for (tool, last) in [("mqsend", &["a"][..]), ("mqsend", &["b"]), ("mqrecv", &[])] {
-        let note = t.cmd(tool).args(other).args([&q]).args(last).run();
+        let verbose = (tool == "mqrecv").then_some("-v");
+        let note = t.cmd(tool).args(other).args(verbose).args([&q]).args(last).run();
         assert_eq!(note.status, 0);
         let of_message = if tool == "mqrecv" { format!("mqrecv: {q}: priority 0, 1 bytes\n") } else { String::new() };
         let limits = format!("{tool}: {q}: exists already, with room for 4 messages of 64 bytes\n");

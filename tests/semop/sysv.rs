@@ -31,11 +31,11 @@ fn c1_c3_sets_that_cannot_be() {
     let said: Vec<_> = output.stderr.lines().collect();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "9\n1 2 3\n9\n9\n9\n9\n1 2 3\n", "{output:?}");
     for (said, words) in said.iter().zip([
-        "SEMMSL allows in a set, 3 (the first",
-        "SEMMNS allows, 7; no disk is full (the second",
+        "SEMMSL allows in a set, 3 (sysctl kernel.sem='N 7 2 4'",
+        "SEMMNS allows, 7; no disk is full (sysctl kernel.sem='3 N 2 4'",
         "SEMMNS allows, 7",
-        "SEMMNI allows, 3; no disk is full (the fourth",
-        "3 OPs are more than SEMOPM allows in one call, 2 (the third",
+        "SEMMNI allows, 3; no disk is full (sysctl kernel.sem='3 99 2 N'",
+        "3 OPs are more than SEMOPM allows in one call, 2 (sysctl kernel.sem='3 99 N 3'",
     ]) {
         assert!(said.contains(words), "{words}: {output:?}");
     }
@@ -156,7 +156,7 @@ fn c12_removed_while_blocked() {
             for command in [&[][..], &["--", "true"]] {
                 let key = set(&t, value);
                 let waits = blocked(&t, &[options, &[&key, op], command].concat());
-                t.cmd("ipcunlink").args([format!("sem:{key}")]).run().ok();
+                t.cmd("ipcunlink").args(["--force", &format!("sem:{key}")]).run().ok();
                 let status = if command.is_empty() { 6 } else { 125 };
                 waits.output().says(status, "was removed meanwhile");
                 semop(&t, &[&key, op]).says(3, "does not exist");
@@ -218,7 +218,7 @@ fn c14_c24_removed_while_it_is_stopped() {
     wait_until("it waits", || semop(&t, &["--get", "-J", &key]).text().contains("\"waiting\":1"));
     waits.kill(Signal::SIGSTOP);
     wait_until("it is stopped", || waits.state() == 'T');
-    t.bash(&format!("ipcunlink sem:{key}; semop -c 1 {key}")).run().ok();
+    t.bash(&format!("ipcunlink --force sem:{key}; semop -c 1 {key}")).run().ok();
     waits.kill(Signal::SIGCONT);
     // The new set has another identifier, and keeps its value.
     waits.output().says(6, "was removed meanwhile");
@@ -333,7 +333,7 @@ fn m16_many_waiters_and_one_removal() {
     let key = set(&t, "0");
     let script = "for ((i = 0; i < $1; i++)); do semop $0 -1 2>>err & pids+=($!); done
         until semop --get -J $0 | grep -q \"\\\"waiting\\\":$1,\"; do :; done
-        ipcunlink sem:$0
+        ipcunlink --force sem:$0
         for pid in ${pids[*]}; do wait $pid; echo $?; done >ends; sort ends | uniq -c | xargs";
     let n = if rounds(1) == 1 { "300" } else { "1000" };
     assert_eq!(t.cmd("bash").args(["-c", script, &key, n]).run().text(), format!("{n} 6"));

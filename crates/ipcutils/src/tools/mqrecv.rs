@@ -53,7 +53,7 @@ pub struct Args {
     wait: bool,
     #[command(flatten)]
     waiting: Waiting,
-    /// Say of each message its priority or type, and its length
+    /// Say each message's priority or type, and length
     #[arg(short, long)]
     verbose: bool,
     /// One JSON object per message

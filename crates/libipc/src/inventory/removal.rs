@@ -29,6 +29,10 @@ use crate::{mq, sem, shm};
 /// How long another process may have the file open to look at it.
 const LOOKED_AT: Duration = Duration::from_millis(100);
 
+/// How long another process may hold the lock of the object's name. Whoever can open the
+/// object can hold it.
+const REMOVED: Duration = Duration::from_millis(500);
+
 /// Whether an object may go, by what is known of it now.
 #[derive(Clone, Copy)]
 pub struct Admit<'a> {
@@ -95,11 +99,21 @@ fn ask(admit: Option<Admit<'_>>, object: &Object) -> Result<()> {
 }
 
 fn remove_file(seen: &Object, entry: &Entry, admit: Option<Admit<'_>>) -> Result<()> {
-    for _ in 0..RACES {
+    let (patience, mut backoff) = (Deadline::after(Some(REMOVED)), Backoff::short());
+    let mut races = 0;
+    while races < RACES {
+        races += 1;
         match entry.open(Access::Write).or_else(|_| entry.open(Access::Look)) {
             Ok(object) if seen.backing != Some(Backing::of(&object.stat)) => return Err(replaced(seen)),
             Ok(object) => {
                 let Some(admit) = admit else { return entry.remove(&object) };
+                // Another process of this toolkit removes it, and must find it unopened.
+                if object.file().try_lock().is_err() && !patience.passed() {
+                    drop(object);
+                    backoff.sleep(&patience);
+                    races -= 1;
+                    continue;
+                }
                 if remove_unheld(seen, entry, &object, admit)? {
                     return Ok(());
                 }
