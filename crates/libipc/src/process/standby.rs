@@ -43,7 +43,7 @@ impl<'a> Standby<'a> {
             if watched && read_once(&word.0, &mut [0]) == 1 {
                 let error = command::exec(words);
                 let refused = u8::from(error.kind == ErrorKind::CommandRefused);
-                let _ = write(&report, &[&[refused], error.problem.as_bytes()].concat());
+                let _ = write_once(&report, &[&[refused], error.problem.as_bytes()].concat());
             }
             1
         })?;
@@ -66,13 +66,14 @@ impl<'a> Standby<'a> {
     /// the last of them is returned too.
     ///
     /// # Errors
-    /// [`ErrorKind::CommandMissing`] and [`ErrorKind::CommandRefused`].
+    /// [`ErrorKind::CommandMissing`] and [`ErrorKind::CommandRefused`]; if the word
+    /// cannot be given the command does not run.
     pub(crate) fn run(self, signals: &Forwarded) -> Result<(End, Option<i32>)> {
         // It may have been killed before its signal was held back.
         if let Ok(true) | Err(_) = sys::process::has_ended(&self.child.fd, PollTimeout::ZERO) {
             return Ok((End::Killed(libc::SIGKILL), None));
         }
-        let _ = write(&self.word.1, &[1]);
+        write_once(&self.word.1, &[1]).map_err(|errno| Error::errno("the command", errno))?;
         let mut report = [0; 256];
         let length = read_once(&self.failure, &mut report);
         if let Some((refused, problem)) = report[..length].split_first() {
@@ -91,6 +92,16 @@ impl Drop for Standby<'_> {
             let _ = kill(self.child.pid, Signal::SIGKILL);
         }
         let _ = sys::process::wait(&self.child);
+    }
+}
+
+/// Few enough bytes for a pipe to take them whole.
+fn write_once(to: &OwnedFd, bytes: &[u8]) -> nix::Result<()> {
+    loop {
+        match write(to, bytes) {
+            Err(Errno::EINTR) => {}
+            written => return written.map(drop),
+        }
     }
 }
 
