@@ -151,6 +151,7 @@ mod tests {
         // A lock of everything is somebody, and hides no end.
         assert_eq!(byte_lock::try_lock(&one, LockMode::Shared, Range::ALL), Ok(true));
         assert_eq!(list(&looker, Role::Waiter).map(|all| all.participants.len()), Ok(1));
+        assert_eq!(byte_lock::unlock(&one, Range::ALL), Ok(()));
         // However many there are, no more are listed.
         for place in 0..2 * MOST as i64 {
             let byte = Range::at(((Role::Waiter as i64) << RANGE) + 2 * place);
