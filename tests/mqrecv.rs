@@ -242,7 +242,12 @@ fn m1_a_closed_pipe_ends_it_quietly() {
     let q = empty(&t, "q");
     let mut follower = blocked(&t, "mqrecv", &["-f", &q]);
     drop(follower.child.stdout.take());
-    send(&t, &[&q, "a"]).ok();
+    // Another test may be forking, with that end of the pipe, until it has executed.
+    wait_until("a message cannot be written", || {
+        send(&t, &["-n", &q, "a"]);
+        follower.state() == 'Z'
+    });
+    t.cmd("mqrecv").args(["--drain", &q]).run();
     assert_eq!(follower.end().signal(), Some(Signal::SIGPIPE as i32));
     let mut said = String::new();
     follower.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
