@@ -12,7 +12,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
 use crate::base::error::{Error, Result};
-use crate::base::wait::Wait;
+use crate::base::wait::{Deadline, Wait};
 
 /// Whether others may hold the lock too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,21 +118,34 @@ pub(crate) fn conflicting(file: impl AsFd, mode: LockMode, range: Range) -> nix:
     Ok(Some((found, Range { start: flock.l_start, len: flock.l_len })))
 }
 
-/// The locks that other open files hold within these bytes, at most `most`; what lies
-/// side by side and belongs to one file is one.
-pub(crate) fn others(file: impl AsFd, range: Range, most: usize) -> nix::Result<Vec<Range>> {
-    let mut found = Vec::new();
+/// Locks of other open files.
+#[derive(Debug, Default)]
+pub(crate) struct Others {
+    pub(crate) ranges: Vec<Range>,
+    /// Whether there may be more.
+    pub(crate) more: bool,
+}
+
+/// The locks that other open files hold within these bytes, at most `most`, and once one
+/// is found no longer than until the deadline: anybody can lock every byte, and each look
+/// takes as long as there are locks. What lies side by side and belongs to one file is one.
+pub(crate) fn others(file: impl AsFd, range: Range, most: usize, deadline: &Deadline) -> nix::Result<Others> {
+    let mut found = Others::default();
     // The kernel tells one of the locks within a range. The parts before and after it
     // are asked next.
     let mut ranges = vec![(range.start, range.start + range.len)];
     while let Some((from, to)) = ranges.pop() {
-        if from >= to || found.len() == most {
+        if from >= to {
             continue;
+        }
+        if found.ranges.len() >= most || !found.ranges.is_empty() && deadline.passed() {
+            found.more = true;
+            break;
         }
         let all = Range { start: from, len: to - from };
         let Some((_, bytes)) = conflicting(&file, LockMode::Exclusive, all)? else { continue };
         let end = if bytes.len == 0 { to } else { bytes.start.saturating_add(bytes.len) };
-        found.push(Range { start: bytes.start.max(from), len: end - bytes.start.max(from) });
+        found.ranges.push(Range { start: bytes.start.max(from), len: end - bytes.start.max(from) });
         ranges.extend([(end.max(from), to), (from, bytes.start)]);
     }
     Ok(found)

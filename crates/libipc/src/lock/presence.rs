@@ -33,8 +33,7 @@ const RANGE: u32 = 58;
 const PID: u32 = 36;
 const SECONDS: u32 = 2;
 
-/// More participants are not listed, and a list takes no longer than this: anybody can
-/// lock every byte, and each look takes as long as there are locks.
+/// More participants are not listed, and a list takes no longer than this.
 const MOST: usize = 256;
 const LONGEST: Duration = Duration::from_millis(50);
 
@@ -95,26 +94,10 @@ impl Drop for Announced<'_> {
 /// The participants in this role, except those of this open file.
 pub(super) fn list(file: &File, role: Role) -> nix::Result<List> {
     let start = (role as i64) << RANGE;
-    let (mut found, mut more) = (Vec::new(), false);
-    let end_of_list = Deadline::after(Some(LONGEST));
-    // The kernel tells one of the locks within a range. The parts before and after it
-    // are asked next.
-    let mut ranges = vec![(start, start + (1 << RANGE))];
-    while let Some((from, to)) = ranges.pop() {
-        if from >= to {
-            continue;
-        }
-        if found.len() >= MOST || !found.is_empty() && end_of_list.passed() {
-            more = true;
-            break;
-        }
-        let all = Range { start: from, len: to - from };
-        let Some((_, bytes)) = byte_lock::conflicting(file, LockMode::Exclusive, all)? else { continue };
-        let end = if bytes.len == 0 { to } else { bytes.start.saturating_add(bytes.len) };
-        found.push(participant(bytes.start.max(from) - start));
-        ranges.extend([(end.max(from), to), (from, bytes.start)]);
-    }
-    Ok(List { participants: found, more })
+    let range = Range { start, len: 1 << RANGE };
+    let others = byte_lock::others(file, range, MOST, &Deadline::after(Some(LONGEST)))?;
+    let participants = others.ranges.iter().map(|bytes| participant(bytes.start - start)).collect();
+    Ok(List { participants, more: others.more })
 }
 
 fn participant(place: i64) -> Participant {

@@ -121,7 +121,9 @@ impl AsFd for Deferred {
 /// Here handlers are right: the call has to return. Signals that the process
 /// ignores, handles or has blocked are left as they are.
 #[derive(Debug)]
-pub struct Interrupting(#[allow(dead_code)] Option<Interrupts>); // held for its Drop
+pub struct Interrupting {
+    _handlers: Option<Interrupts>,
+}
 
 impl Interrupting {
     /// Set the handlers for a wait for `object`; dropping this takes them back. Within
@@ -131,13 +133,13 @@ impl Interrupting {
     /// [`crate::ErrorKind::NoRoom`] without a timer.
     pub fn new(object: impl std::fmt::Display) -> Result<Self> {
         if are_set() {
-            return Ok(Interrupting(None));
+            return Ok(Interrupting { _handlers: None });
         }
         let timer = wait::timer(&object.to_string())?;
         let now = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty());
         let ending = Signal::iterator().filter(|signal| !NOT_ENDING.contains(signal) && !now.contains(*signal));
         let signals = ending.map(|signal| signal as i32).filter(|&signal| is_default(signal));
-        Ok(Interrupting(Some(Interrupts::new(signals, timer))))
+        Ok(Interrupting { _handlers: Some(Interrupts::new(signals, timer)) })
     }
 }
 

@@ -15,7 +15,7 @@ use super::ops::LARGEST_SYSV;
 use super::posix::Semaphore;
 use super::sysv::{NOWAIT, Set, UNDO, replace, sembuf_of};
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::wait::{Timeout, Wait};
+use crate::base::wait::{Deadline, Timeout, Wait};
 use crate::fs::byte_lock::{self, LockMode, Range};
 
 /// Why a process waits, for messages.
@@ -92,8 +92,8 @@ fn change<'s>(semaphore: &'s Semaphore, wait: &mut Wait) -> Result<Held<'s>> {
 
 /// How many others have arrived, at most `most`.
 fn arrived(semaphore: &Semaphore, most: usize) -> Result<u32> {
-    let others = byte_lock::others(semaphore.object.file(), ARRIVED, most);
-    Ok(others.map_err(|errno| Error::errno(semaphore.label(), errno))?.len() as u32)
+    let others = byte_lock::others(semaphore.object.file(), ARRIVED, most, &Deadline::after(None));
+    Ok(others.map_err(|errno| Error::errno(semaphore.label(), errno))?.ranges.len() as u32)
 }
 
 /// Lock a byte that nobody else has, chosen by chance: process numbers are not unique
