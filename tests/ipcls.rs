@@ -320,10 +320,10 @@ fn sorted_by_a_column_and_chosen_as_ipcs_does() {
     assert_eq!(words(&["--sort", "size", "-m"]), "shm:c shm:a shm:b");
     assert_eq!(words(&["--sort=-size", "--kind", "shm"]), "shm:b shm:a shm:c");
     assert_eq!(words(&["-m", "-s", "--sort", "address"]), "sem:s shm:a shm:b shm:c");
-    assert_eq!((words(&["-q"]), words(&["--api", "sysv"])), (String::new(), String::new()));
+    assert_eq!((words(&["-q", "--api", "sysv"]), words(&["--api", "sysv"])), (String::new(), String::new()));
     let of_key = |args: &[&str]| t.cmd("ipcls").args(["-A", "--name", &format!("*{key}")]).args(args).run().text();
     assert_eq!(of_key(&["--api", "sysv", "-s"]), format!("sem:key:{key}"));
-    assert_eq!(of_key(&["--api", "posix"]), "");
+    assert_eq!(of_key(&["--api", "posix", "-m", "-s"]), "");
     t.cmd("ipcls").args(["--sort", "sise"]).run().says(2, "is no column");
     t.cmd("ipcls").args(["--api", "bsd"]).run().fails(2);
 }

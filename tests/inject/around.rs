@@ -59,7 +59,7 @@ fn m24_without_memfd() {
         cp /dev/shm$N before
         s=0; seq 99 | shmput -i $N 2>error || s=$?
         case $s in 0) ;; *) [ $s = 1 -o $s = 5 ]; grep -q '^shmput: ' error; cmp before /dev/shm$N ;; esac
-        ipcls --name \"*$N\" >/dev/null; ipcunlink shm:$N; rm -f before error";
+        ipcls --kind shm --name \"*$N\" >/dev/null; ipcunlink shm:$N; rm -f before error";
     for errno in [nix::libc::EPERM, nix::libc::ENOSYS] {
         let output = refused(&t, SYS_memfd_create, errno, script).run();
         assert_eq!(output.status, 0, "{output:?}");

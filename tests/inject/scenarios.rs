@@ -268,8 +268,8 @@ pub const ALL: &[Scenario] = &[
         ..JOB
     },
     Scenario { name: "shmwake", args: &["shmwake", "$N"], before: LOCK, contents: false, ..JOB },
-    Scenario { name: "ipcls -J", args: &["ipcls", "-J", "--name", "*$PREFIX*"], before: EVERYTHING, several: true, ..JOB },
-    Scenario { name: "ipcls --limits", args: &["ipcls", "--limits"], several: true, ..JOB },
+    Scenario { name: "ipcls -J", args: &["ipcls", "-J", "--name", "*$PREFIX*"], before: EVERYTHING, several: true, needs: &["a list of POSIX queues"], ..JOB },
+    Scenario { name: "ipcls --limits", args: &["ipcls", "--limits"], needs: &["a list of POSIX queues"], several: true, ..JOB },
     Scenario {
         name: "ipcls of some",
         args: &["ipcls", "lock:$PREFIX-l", "ring:$PREFIX-r", "sem:$PREFIX-s"],

@@ -97,7 +97,7 @@ fn of_another_pid_namespace_nothing_is_claimed() {
         .ok();
     let id = one(&t, &format!("shm:{key}"))["id"].to_string();
     let _holders = (map(&t, &t.shm_path("seg")), attach(&t, &id));
-    let orphans = format!("ipcls -A --orphans --older 0 --name 'key:{left}'");
+    let orphans = format!("ipcls -A --api sysv --orphans --older 0 --name 'key:{left}'");
     assert_eq!(t.bash(&orphans).run().text(), format!("shm:key:{left}"));
     let script = format!(
         "ipcls -r --no-headings -o state,holders,creator,creator-gone shm:{name} shm:{key} shm:{left}
@@ -158,7 +158,7 @@ fn a6_semaphores_and_who_waits() {
     if t.sees_calls() {
         assert_eq!(object["waiters"], json!([{"pid": pid, "command": "perl", "call": "semop(2)"}]));
         assert!(details.contains(&format!("waiter: {pid} perl (semop(2))\n")), "{details}");
-        let of_pid = t.cmd("ipcls").args(["-A", "--pid", &pid.to_string()]).run().text();
+        let of_pid = t.cmd("ipcls").args(["-A", "--kind", "sem", "--pid", &pid.to_string()]).run().text();
         assert_eq!(of_pid, format!("sem:key:{key}"));
     }
     t.cmd("ipcunlink").args([&address]).run().says(1, "is waited for by ");

@@ -46,8 +46,11 @@ fn k1_a_ring_whose_writer_was_killed_has_died() {
     let mine = format!("*{}", &name[1..]);
     let clean = ["--orphans", "--yes", "--older", "0", "--name", &mine];
     assert_eq!(t.cmd("ipcunlink").args(clean).run().text(), "");
-    assert_eq!(t.cmd("ipcls").args(["-A", "--died", "--name", &mine]).run().text(), address);
-    assert_eq!(t.cmd("ipcls").args(["-A", "--orphans", "--older", "0", "--name", &mine]).run().text(), "");
+    assert_eq!(t.cmd("ipcls").args(["-A", "--kind", "ring", "--died", "--name", &mine]).run().text(), address);
+    assert_eq!(
+        t.cmd("ipcls").args(["-A", "--kind", "ring", "--orphans", "--older", "0", "--name", &mine]).run().text(),
+        ""
+    );
     assert_eq!(t.cmd("ipcunlink").args(["--died"]).args(clean).run().text(), address);
     assert!(t.left().is_empty());
 }

@@ -188,6 +188,10 @@ fn b20_a_mode_is_exact_and_the_default_obeys_the_umask() {
         let key = t.key();
         t.bash(&format!("umask {umask}; mqsend -c {mode} {key} x")).run().ok();
         assert_eq!(listed(&key).unwrap().0, expected, "umask {umask}, {mode}");
+        if expected == "200" && !nix::unistd::geteuid().is_root() {
+            // Its owner may not read it.
+            continue;
+        }
         let key = t.key();
         let receiver = t.bash(&format!("umask {umask}; exec mqrecv -c {mode} {key}")).spawn();
         wait_until("the queue exists", || listed(&key).is_some());

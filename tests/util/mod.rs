@@ -101,6 +101,8 @@ impl Test {
             "POSIX queues" => return self.lacks_queues(),
             // A sandbox may forbid ptrace(2).
             "strace" => "strace -qq -o /dev/null true",
+            // /dev/mqueue may not be mounted.
+            "a list of POSIX queues" => "ipcls --kind mq --api posix",
             "script" => "script -qec true /dev/null",
             "python3" => "python3 -c ''",
             "perl" => "perl -e ''",

@@ -132,7 +132,7 @@ fn the_list_has_what_was_made_and_filters_choose() {
     let filter = Filter { pattern: Pattern::new(name.trim_start_matches('/').as_ref()), ..Filter::default() };
     // Others change the machine meanwhile; this one stays.
     let listed = || {
-        let (mut objects, _) = inventory::list(&[Kind::Shm]);
+        let (mut objects, _) = inventory::list(&[Kind::Shm], None);
         objects.retain(|object| filter.admits(object));
         inventory::sort(&mut objects);
         objects

@@ -54,7 +54,7 @@ impl Choice<'_> {
 
     fn objects(&self) -> (Vec<Object>, Vec<Error>) {
         if self.named.is_empty() {
-            let (mut objects, failures) = inventory::list(self.kinds);
+            let (mut objects, failures) = inventory::list(self.kinds, self.sysv);
             inventory::sort(&mut objects);
             return (objects, failures);
         }

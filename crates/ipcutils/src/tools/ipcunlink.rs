@@ -121,7 +121,7 @@ impl Args {
             return Err(Error::new(ErrorKind::Usage, "--orphans --yes", problem).hint(hint));
         }
         let filter = self.filter.wanted(&Names::of_users(), self.states())?;
-        let (mut objects, _) = inventory::list(&Kind::ALL);
+        let (mut objects, _) = inventory::list(&Kind::ALL, None);
         objects.retain(|object| filter.admits(object));
         inventory::sort(&mut objects);
         let (verdicts, _) = inventory::judge(&objects, &filter.patience());

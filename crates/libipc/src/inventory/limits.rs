@@ -104,7 +104,7 @@ impl KernelLimit {
 
 /// Every limit, and the errors of what could not be counted.
 pub fn all() -> (Vec<KernelLimit>, Vec<Error>) {
-    let (objects, failures) = list(&[Kind::Shm, Kind::Mq, Kind::Sem]);
+    let (objects, failures) = list(&[Kind::Shm, Kind::Mq, Kind::Sem], None);
     let counted = Counted { objects, queues_known: failures.is_empty() };
     let mut limits = counted.system_v();
     limits.extend(counted.posix());

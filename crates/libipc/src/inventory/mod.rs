@@ -41,26 +41,30 @@ pub use waits::{Call, Waiter};
 use crate::base::address::{Address, Kind, KindAddress, Name};
 use crate::base::error::{Error, Result};
 
-/// Every object of these kinds, and the errors of what could not be listed: /dev/shm,
-/// /dev/mqueue, /proc/sysvipc.
-pub fn list(kinds: &[Kind]) -> (Vec<Object>, Vec<Error>) {
+/// Every object of these kinds, of System V or of POSIX alone if `sysv` says so, and the
+/// errors of what could not be listed: /dev/shm, /dev/mqueue, /proc/sysvipc.
+pub fn list(kinds: &[Kind], sysv: Option<bool>) -> (Vec<Object>, Vec<Error>) {
     let mut objects = Vec::new();
     let mut failures = Vec::new();
     let wants = |kind| kinds.contains(&kind);
-    if [Kind::Shm, Kind::Ring, Kind::Lock, Kind::Sem].into_iter().any(wants) {
-        posix::in_shm_dir(&mut objects);
+    if sysv != Some(true) {
+        if [Kind::Shm, Kind::Ring, Kind::Lock, Kind::Sem].into_iter().any(wants) {
+            posix::in_shm_dir(&mut objects);
+        }
+        if wants(Kind::Mq) {
+            failures.extend(posix::queues(&mut objects).err());
+        }
     }
-    if wants(Kind::Mq) {
-        failures.extend(posix::queues(&mut objects).err());
-    }
-    if wants(Kind::Shm) {
-        sysv::segments(&mut objects, None);
-    }
-    if wants(Kind::Mq) {
-        sysv::queues(&mut objects, None);
-    }
-    if wants(Kind::Sem) {
-        sysv::sets(&mut objects, None);
+    if sysv != Some(false) {
+        if wants(Kind::Shm) {
+            sysv::segments(&mut objects, None);
+        }
+        if wants(Kind::Mq) {
+            sysv::queues(&mut objects, None);
+        }
+        if wants(Kind::Sem) {
+            sysv::sets(&mut objects, None);
+        }
     }
     objects.retain(|object| wants(object.address.kind));
     (objects, failures)
