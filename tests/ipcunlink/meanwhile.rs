@@ -1,6 +1,8 @@
 //! What changed after the first look: the object that was judged is the one that is
 //! removed, and it is judged right before.
 
+use std::path::Path;
+
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::signal::Signal;
@@ -8,18 +10,25 @@ use nix::sys::signal::Signal;
 use crate::util::locks::hold;
 use crate::util::{Running, Test, wait_until};
 
-/// Run ipcunlink on an object and on a segment that is held, let `act` happen while it
-/// waits for the holder to go, then let it go on. Its end, without what it says of the
-/// segment.
-fn meanwhile(t: &Test, address: &str, act: impl FnOnce()) -> (i32, String) {
+/// Run ipcunlink on the object that `make` made at this place and on a segment that is
+/// held, let `act` happen while it waits for the holder to go, then let it go on. Its
+/// end, without what it says of the segment.
+fn meanwhile(t: &Test, address: &str, path: &Path, make: impl Fn(), act: impl FnOnce()) -> (i32, String) {
     let held = t.shm_path("held");
     std::fs::write(&held, "x").unwrap();
     let mut holder = t.bash("exec sleep 1000 <$HELD").env("HELD", &held).spawn();
     wait_until("it sleeps", || holder.name() == "sleep");
-    let remover = t.cmd("ipcunlink").args([address, &format!("shm:{}", t.name("held"))]).spawn();
-    wait_until("it has looked, and waits", || remover.name() == "ipcunlink" && remover.sleeps() > 2);
-    remover.kill(Signal::SIGSTOP);
-    wait_until("it is stopped", || remover.state() == 'T');
+    let stopped = || {
+        make();
+        let remover = t.cmd("ipcunlink").args([address, &format!("shm:{}", t.name("held"))]).spawn();
+        let looked = || remover.name() == "ipcunlink" && (remover.sleeps() > 2 || remover.state() == 'Z');
+        wait_until("it has looked, and waits", looked);
+        remover.kill(Signal::SIGSTOP);
+        wait_until("it is stopped, or has ended", || matches!(remover.state(), 'T' | 'Z'));
+        // On a busy machine it may have waited long enough meanwhile.
+        path.exists().then_some(remover)
+    };
+    let remover = (0..20).find_map(|_| stopped()).expect("it is stopped in time");
     act();
     remover.kill(Signal::SIGCONT);
     holder.kill(Signal::SIGKILL);
@@ -33,9 +42,9 @@ fn meanwhile(t: &Test, address: &str, act: impl FnOnce()) -> (i32, String) {
 fn a_segment_that_is_opened_meanwhile_stays() {
     let t = Test::new();
     let (address, path) = (format!("shm:{}", t.name("a")), t.shm_path("a"));
-    std::fs::write(&path, "old").unwrap();
     let mut opened = None;
-    let (status, errors) = meanwhile(&t, &address, || {
+    let make = || std::fs::write(&path, "old").unwrap();
+    let (status, errors) = meanwhile(&t, &address, &path, make, || {
         let holder = t.bash("exec sleep 1000 <$A").env("A", &path).spawn();
         wait_until("it sleeps", || holder.name() == "sleep");
         opened = Some(holder);
@@ -49,8 +58,8 @@ fn a_segment_that_is_opened_meanwhile_stays() {
 fn a_segment_that_is_replaced_meanwhile_stays() {
     let t = Test::new();
     let (name, path) = (t.name("a"), t.shm_path("a"));
-    std::fs::write(&path, "old").unwrap();
-    let (_, errors) = meanwhile(&t, &format!("shm:{name}"), || {
+    let make = || std::fs::write(&path, "old").unwrap();
+    let (_, errors) = meanwhile(&t, &format!("shm:{name}"), &path, make, || {
         t.cmd("shmput").args([&name]).stdin("new").run().ok();
     });
     assert!(errors.contains("was replaced meanwhile, and is left as it is"), "{errors}");
@@ -61,9 +70,10 @@ fn a_segment_that_is_replaced_meanwhile_stays() {
 fn a_lock_that_is_taken_meanwhile_stays() {
     let t = Test::new();
     let lock = t.name("l");
-    t.cmd("shmlock").args([&lock, "--", "true"]).run().ok();
+    let make = || _ = t.cmd("shmlock").args([&lock, "--", "true"]).run().ok();
     let mut holder = None;
-    let (status, errors) = meanwhile(&t, &format!("lock:{lock}"), || holder = Some(hold(&t, &[&lock])));
+    let take = || holder = Some(hold(&t, &[&lock]));
+    let (status, errors) = meanwhile(&t, &format!("lock:{lock}"), &t.shm_path("l"), make, take);
     assert!(status == 1 && errors.contains("is held by"), "{status} {errors}");
     t.cmd("shmlock").args(["-n", &lock, "--", "true"]).run().says(75, "is locked");
 }
