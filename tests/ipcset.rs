@@ -121,6 +121,26 @@ fn a_mode_that_shut_out_its_owner() {
     assert_eq!(t.bash(&format!("cd /; {user} mqrecv {queue}")).run().text(), "x");
 }
 
+/// Who may write to it, and does not own it, may change its size alone; a size that
+/// cannot be takes the rest back.
+#[test]
+fn several_changes_are_made_whole_or_not_at_all() {
+    let t = Test::new();
+    let (name, object) = (t.name("s"), format!("shm:{}", t.name("s")));
+    t.cmd("shmput").args(["-m", "606", &name]).stdin("old").run().ok();
+    let is = |expected: &str| assert_eq!(of(&t, "size,mode", &object).replace("  ", " "), expected);
+    set(&t, &["-m", "644", "--size", "4000000T", &object]).fails(9);
+    is("3 0606");
+    if t.second_user() {
+        t.bash(&format!("cd /; {AS_OTHER} ipcset -m 666 --size 9 {object}")).run().says(5, "permission denied");
+        is("3 0606");
+        t.bash(&format!("cd /; {AS_OTHER} ipcset --size 9 {object}")).run().ok();
+        is("9 0606");
+    }
+    set(&t, &["-m", "640", "--size", "20", &object]).ok();
+    is("20 0640");
+}
+
 #[test]
 fn another_user_is_denied() {
     let t = Test::new();

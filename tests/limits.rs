@@ -34,6 +34,8 @@ fn jobs(t: &Test) -> Vec<(String, Vec<String>, i32)> {
         job(String::new(), &["ipcls", "--kind", "shm,sem", "-J", "--name", &t.name("none")], 0),
         job(format!("echo x | shmput {ready}"), &["ipcunlink", "--dry-run", &format!("shm:{ready}")], 0),
     ];
+    let made = format!("echo x | shmput {ready}");
+    all.push(job(made, &["ipcset", "-m", "640", "--size", "5000", &format!("shm:{ready}")], 0));
     if !t.lacks("POSIX queues") {
         let words: Vec<_> = ["mqsend"].iter().chain(&SMALL).copied().chain([&*queue, "x"]).collect();
         all.push(job(String::new(), &words, 0));

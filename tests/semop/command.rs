@@ -36,6 +36,27 @@ fn m5_the_status_is_that_of_the_command() {
     }
 }
 
+/// A new set goes again, unless somebody uses it by then.
+#[test]
+fn m5_a_command_that_cannot_be_executed_leaves_nothing_new() {
+    let t = Test::new();
+    let file = t.file("no-program", "x");
+    for address in [t.name("s"), t.key()] {
+        for create in ["-c", "-xc"] {
+            semop(&t, &[create, "1", &address, "-1", "--", "no-such-command"]).fails(127);
+            semop(&t, &[create, "1", &address, "-1", "--", file.to_str().unwrap()]).fails(126);
+            assert!(t.left().is_empty());
+        }
+    }
+    let set = t.key();
+    semop(&t, &["-c", "1,0,5", &set, "0:-1", "1:+2", "--", "no-such-command"]).fails(127);
+    semop(&t, &["-c", "1,0,5", &set, "0:-1u", "--", "no-such-command"]).fails(127);
+    assert!(t.left().is_empty());
+    // What is not to be undone was done.
+    semop(&t, &["-c", "1,0,5", &set, "0:-1u", "2:-5", "--", "no-such-command"]).fails(127);
+    assert_eq!(values(&t, &set), "1 0 0");
+}
+
 #[test]
 fn m5_it_is_the_process_itself_or_its_child() {
     let t = Test::new();

@@ -192,3 +192,33 @@ fn had_command<T: Tool>(argv: &[OsString]) -> bool {
     let is_command = |argument: &clap::Arg| argument.get_id() == "command";
     argv.iter().any(|word| word == "--") && T::command().get_arguments().any(is_command)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// This program again, with a panic.
+    #[test]
+    fn m24_a_fault_of_the_program_is_one_line_and_a_status() {
+        const AGAIN: &str = "IPCUTILS_TEST_FAULT";
+        if let Some(status) = std::env::var(AGAIN).ok().and_then(|status| status.parse().ok()) {
+            last_resort("tool");
+            start::set_last_status(status);
+            panic!("two\nlines");
+        }
+        for (last, expected) in [(NO_MEMORY, status(ErrorKind::Failure)), (OWN_FAILURE, OWN_FAILURE)] {
+            let name = "app::tests::m24_a_fault_of_the_program_is_one_line_and_a_status";
+            let mut again = Command::new(std::env::current_exe().unwrap());
+            let output = again.args(["--exact", name, "--nocapture"]).env(AGAIN, last.to_string()).output().unwrap();
+            let errors = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(expected.into()));
+            assert!(
+                errors.starts_with("tool: a fault of this program at ") && errors.contains(": two lines ("),
+                "{errors}"
+            );
+            assert_eq!(errors.lines().count(), 1, "{errors}");
+        }
+    }
+}

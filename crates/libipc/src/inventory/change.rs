@@ -23,7 +23,7 @@ use super::removal::lease;
 use super::signs::Patience;
 use crate::base::address::{Address, Form, Kind, KindAddress, Name, PosixName, SysV};
 use crate::base::error::{Error, ErrorKind, Hint, Result};
-use crate::base::mode::Permissions;
+use crate::base::mode::{Mode, Permissions};
 use crate::base::text::printable;
 use crate::fs::entry::{Access, Entry, Object};
 use crate::fs::kind::{check_name, check_object};
@@ -90,11 +90,9 @@ pub fn change(object: &KindAddress, changes: &Changes) -> Result<()> {
         (Address::Name(Name::Posix(name)), Kind::Sem) => {
             Entry::semaphore(name).and_then(|entry| change_file(&entry, Kind::Sem, new))
         }
-        (Address::Name(name), kind) => Entry::new(name).and_then(|entry| {
-            if let Some(size) = changes.size {
-                resize(&entry, object, size, changes.force)?;
-            }
-            change_file(&entry, kind, new)
+        (Address::Name(name), kind) => Entry::new(name).and_then(|entry| match changes.size {
+            Some(size) => resize(&entry, object, size, changes),
+            None => change_file(&entry, kind, new),
         }),
     };
     changed.map_err(|error| Error { object: object.to_string(), ..error })
@@ -146,10 +144,25 @@ fn change_queue(name: &PosixName, new: Permissions) -> Result<()> {
     }
 }
 
-fn resize(entry: &Entry, address: &KindAddress, size: u64, force: bool) -> Result<()> {
+/// Change the size, and the rest before, which is more likely to be refused and can be
+/// taken back.
+fn resize(entry: &Entry, address: &KindAddress, size: u64, changes: &Changes) -> Result<()> {
     check_name(entry)?;
     let object = entry.open(Access::Write)?;
     check_object(entry, &object, Kind::Shm)?;
+    let stat = &object.stat;
+    let before = Permissions {
+        mode: Mode::exact(stat.st_mode & 0o777),
+        user: changes.permissions.user.and(Some(stat.st_uid)),
+        group: changes.permissions.group.and(Some(stat.st_gid)),
+    };
+    changes.permissions.give(object.file()).map_err(|errno| entry.errno(errno))?;
+    set_size(entry, address, &object, size, changes.force).inspect_err(|_| {
+        let _ = before.give(object.file());
+    })
+}
+
+fn set_size(entry: &Entry, address: &KindAddress, object: &Object, size: u64, force: bool) -> Result<()> {
     let failed = |errno| entry.errno(errno);
     let length = i64::try_from(size).map_err(|_| failed(Errno::EFBIG))?;
     let before = object.size();
@@ -159,9 +172,9 @@ fn resize(entry: &Entry, address: &KindAddress, size: u64, force: bool) -> Resul
         return if reserved { Ok(()) } else { ftruncate(object.file(), length).map_err(failed) };
     }
     // Held until the end: nobody maps the rest meanwhile.
-    let lease = lease(&object);
+    let lease = lease(object);
     if size < before && !force && !matches!(lease, Lease::Alone(_)) {
-        check_unmapped(entry, address, &object, size)?;
+        check_unmapped(entry, address, object, size)?;
     }
     ftruncate(object.file(), length).map_err(failed)
 }

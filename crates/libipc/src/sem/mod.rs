@@ -153,7 +153,12 @@ impl Semaphores {
             _ => {
                 self.operate(ops, wait)?;
                 performed();
-                Err(command::exec(words))
+                let failed = command::exec(words);
+                // The kernel would do it at the end, but what is new is looked at before.
+                if let Inner::SysV(set) = &self.0 {
+                    set.undo(ops.get());
+                }
+                Err(failed)
             }
         }
     }

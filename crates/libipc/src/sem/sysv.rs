@@ -271,6 +271,15 @@ impl Set {
         }
     }
 
+    /// Undo what these operations did, of those that are to be undone.
+    pub(super) fn undo(&self, ops: &[Op]) {
+        let done = ops.iter().rev().filter(|op| op.undo);
+        let inverse: Vec<_> = done.map(|op| Op { change: -op.change, ..*op }).collect();
+        if !inverse.is_empty() {
+            let _ = self.operate(&inverse, &mut Wait::new(Timeout::Now));
+        }
+    }
+
     fn no_element(&self, element: u16, count: usize) -> Error {
         let what = format!("there is no element {element}, the set has {}", elements(count));
         Error::new(ErrorKind::Failure, &self.address, what).hint(Hint::FromZero)
