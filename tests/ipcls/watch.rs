@@ -171,6 +171,29 @@ fn more_objects_than_the_window_has_lines() {
     tmux.keys(&["q"]);
 }
 
+/// A line that is cut ends with a mark, and the counts are for a terminal alone.
+#[test]
+fn m4_what_is_cut_is_marked_and_what_is_counted_stands_below() {
+    let t = Test::new();
+    let Some(tmux) = Tmux::new(&t, 60, 24) else { return };
+    let name = t.name(format!("{}-end", "long".repeat(20)));
+    t.bash(&format!("echo x | shmput {name}")).run().ok();
+    let pattern = format!("{}long*", &t.name("")[1..]);
+    for (locale, mark) in [("C.UTF-8", '…'), ("C", '+')] {
+        tmux.command(&format!("clear; LC_ALL={locale} ipcls --watch=.05 --kind shm --name '{pattern}'"));
+        let screen = tmux.shows(&mark.to_string());
+        assert!(!screen.contains("-end"), "{screen}");
+        let line = screen.lines().find(|line| line.contains("shm:/")).unwrap();
+        assert!(line.chars().count() <= 60 && line.ends_with(mark), "{screen}");
+        tmux.keys(&["q"]);
+        tmux.command(&format!("clear; ipcls --kind shm --name '{pattern}' -o size,mode; echo en''ded {locale}"));
+        let screen = tmux.shows(&format!("ended {locale}"));
+        assert!(screen.contains("1 object\n"), "{screen}");
+    }
+    let piped = t.cmd("ipcls").args(["--kind", "shm", "--name", &pattern, "-o", "size,mode"]).run().text();
+    assert_eq!(piped.lines().count(), 2, "{piped}");
+}
+
 #[test]
 fn as_json_a_document_a_line_and_tick() {
     let t = Test::new();

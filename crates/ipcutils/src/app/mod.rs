@@ -9,7 +9,7 @@
 //! | the words and the status without memory, the panic hook, by [`main`] | one line and a status of the table | never |
 //! | closed descriptors 0 to 2 opened on /dev/null, by [`main`] | no file of ours gets their numbers | to a command |
 //! | the action of SIGBUS, while memory is mapped | truncated memory is an error, no death | when it is unmapped |
-//! | the action of SIGCHLD, while a command runs | an ignored one would hide its end | when the command has ended |
+//! | the action of SIGCHLD, while a command or a child in other namespaces runs | an ignored one would hide its end | when it has ended |
 //! | the signal mask, for some calls and while a command runs | no work is left half done | at their end |
 //! | a timer, and the action of the last real-time signal | calls without a timeout of their own end | when the wait is over |
 //! | the umask, read by setting it, only without /proc | System V objects obey it too | at once |

@@ -1,7 +1,7 @@
 //! The columns of ipcls: what can be said of an object, each by one word.
 
 use libipc::inventory::users::Names;
-use libipc::inventory::{Detail, Object, Queue, Segment, Semaphores, Unseen, Verdict};
+use libipc::inventory::{Detail, Object, Queue, Segment, Semaphores, Unseen, Verdict, program};
 
 use super::status::{lock_summary, ring_summary};
 use super::value::{Element, Value};
@@ -237,12 +237,16 @@ fn values(object: &Object, _: &Context) -> Value {
 fn elements(object: &Object, _: &Context) -> Value {
     let Detail::Semaphores(Semaphores { count, values, .. }) = &object.detail else { return Value::Absent };
     let (waiting, last) = (object.waiting(), object.last_pids());
+    let last = |index: usize| last.as_ref().and_then(|last| last.get(index)).copied();
+    // No process has the number 0, which is nobody's.
+    let command = |pid: u64| i32::try_from(pid).ok().filter(|&pid| pid > 0).and_then(program);
     let element = |index: usize| Element {
         index,
         value: values.as_ref().and_then(|values| values.get(index)).map(|value| u64::from(*value)),
         waiting: waiting.as_ref().and_then(|waiting| waiting.get(index)).map(|waiting| waiting.0),
         waiting_for_zero: waiting.as_ref().and_then(|waiting| waiting.get(index)).map(|waiting| waiting.1),
-        last_pid: last.as_ref().and_then(|last| last.get(index)).copied(),
+        last_pid: last(index),
+        last_command: last(index).and_then(command),
     };
     Value::Elements((0..usize::try_from(*count).unwrap_or(0)).map(element).collect())
 }

@@ -54,6 +54,8 @@ pub struct Element {
     pub waiting_for_zero: Option<u64>,
     /// The process that changed it last; None if nobody did.
     pub last_pid: Option<u64>,
+    /// The program that this process runs; None if it has ended.
+    pub last_command: Option<String>,
 }
 
 impl Element {
@@ -68,7 +70,7 @@ impl Element {
             number(self.waiting_for_zero)
         );
         if let Some(pid) = self.last_pid.filter(|&pid| pid != 0) {
-            words += &format!(", last changed by {}", process(pid));
+            words += &format!(", last changed by {pid} {}", self.last_command.as_deref().unwrap_or("(ended)"));
         }
         words
     }

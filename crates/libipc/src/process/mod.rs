@@ -8,7 +8,7 @@
 //! | the action of SIGBUS | whatever maps memory that others can truncate: the ends and the status of a ring, a POSIX semaphore that is operated on, a condition, a pthread mutex | the last of them is dropped |
 //! | a timer of the thread, the action and the mask of SIGRTMAX | a wait for a lock or for another writer of a ring; one with [`Timeout::After`](crate::wait::Timeout::After) for a System V queue; [`Writer::copy_from`](crate::ring::Writer::copy_from) | the call returns |
 //! | the signal mask of the thread | [`signals`]; calls that put or remove an object | the value is dropped; the call returns |
-//! | the action of SIGCHLD | [`signals::Forwarded`]: [`Lock::run`](crate::lock::Lock::run), [`Mutex::run`](crate::lock::pthread::Mutex::run) | the command has ended |
+//! | the action of SIGCHLD | [`signals::Forwarded`]: [`Lock::run`](crate::lock::Lock::run), [`Mutex::run`](crate::lock::pthread::Mutex::run); [`namespace::within`] | the command or the work has ended |
 //! | a child, forked | [`shm::put`](crate::shm::put) to a System V segment | the call returns |
 //! | a process that stays, forked | [`operate`](crate::sem::Semaphores::operate) with [`undo`](crate::sem::Op::undo) on a POSIX semaphore | this process has ended |
 //! | a child, forked, that becomes the command, and a process that gives back for it | [`Semaphores::run`](crate::sem::Semaphores::run) on a POSIX semaphore | the command has ended |

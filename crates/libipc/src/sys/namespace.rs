@@ -12,7 +12,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid, fork, getppid, pipe2};
 
-use super::process;
+use super::{process, signal};
 
 /// Run `work` in a child that is in the IPC, mount and PID namespaces of the process
 /// `pid`. Returns the status that waitpid(2) gives. This process must have one thread.
@@ -23,6 +23,8 @@ pub(crate) fn run_within(pid: i32, work: impl FnOnce() -> u8) -> nix::Result<i32
     let target = process::open(pid)?;
     let (failed, failure) = pipe2(OFlag::O_CLOEXEC)?;
     let parent = nix::unistd::getpid();
+    // An ignored one would hide the end of the child.
+    let children = signal::Default::set(signal::SIGCHLD);
     // SAFETY: with one thread the child is a whole copy of its parent.
     let child = match unsafe { fork() }? {
         ForkResult::Parent { child } => child,
@@ -38,6 +40,7 @@ pub(crate) fn run_within(pid: i32, work: impl FnOnce() -> u8) -> nix::Result<i32
     let mut errno = [0; 4];
     let refused = File::from(failed).read_exact(&mut errno).is_ok();
     let status = wait(child)?;
+    drop(children);
     if refused { Err(Errno::from_raw(i32::from_ne_bytes(errno))) } else { Ok(status) }
 }
 
