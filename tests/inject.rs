@@ -22,7 +22,7 @@ use std::path::Path;
 
 use scenarios::Scenario;
 
-use crate::util::{Output, Test, entries, sysvipc, wait_until};
+use crate::util::{Output, Test, entries, sysvipc, wait_until, with_own_shm_dir};
 
 /// Where a tool's own work begins, after the C library's start.
 const BEGIN: &str = "fcntl(0, F_GETFD)";
@@ -361,6 +361,10 @@ fn some(calls: Vec<Call>) -> Vec<Call> {
 
 /// The scenarios of one tool, each with all its calls and faults.
 fn run(tool: &str) {
+    with_own_shm_dir(|| inject_all(tool));
+}
+
+fn inject_all(tool: &str) {
     let Some(_) = Test::with(&["strace"]) else { return };
     let mut complaints = Vec::new();
     let (mut faults, mut count) = (0, 0);

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::{Call, calls, some};
-use crate::util::{Output, Run, Test, entries, rounds, wait_until};
+use crate::util::{Output, Run, Test, entries, rounds, wait_until, with_own_shm_dir};
 
 #[derive(Default)]
 struct Book {
@@ -55,6 +55,10 @@ fn calls_of(run: Run<'_>, t: &Test) -> Vec<Call> {
 
 #[test]
 fn g9_claims_of_killed_processes_are_neither_lost_nor_doubled() {
+    with_own_shm_dir(claims_of_killed_processes);
+}
+
+fn claims_of_killed_processes() {
     let Some(t) = Test::with(&["strace"]) else { return };
     let name = t.name("claim");
     let (put, take) = (["shmput", "-x", &name], ["shmcat", "--rm", &name]);

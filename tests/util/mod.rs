@@ -21,6 +21,7 @@ use std::fmt::Display;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,7 +29,9 @@ use std::sync::{Arc, LazyLock, Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
 use nix::mqueue::{MQ_OFlag, MqAttr, mq_close, mq_open, mq_unlink};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
 
@@ -325,6 +328,29 @@ pub fn said(what: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
     let _ = std::io::stderr().write_all(format!("  {test}: {what}\n").as_bytes());
+}
+
+/// Run a test with a /dev/shm of its own, for what judges names that do not tell who
+/// made them. Threads and processes that it starts see the same.
+pub fn with_own_shm_dir(test: impl FnOnce() + Send) {
+    let own = || -> nix::Result<()> {
+        let none: Option<&str> = None;
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+        mount(Some("tmpfs"), "/dev/shm", Some("tmpfs"), MsFlags::empty(), Some("mode=1777"))
+    };
+    let run = || {
+        if own().is_err() {
+            said("not apart: its names are judged among those of others in /dev/shm");
+        }
+        test();
+    };
+    // The thread may be the one of all tests.
+    let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name(name).spawn_scoped(scope, run).unwrap();
+        thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+    });
 }
 
 /// Poll until it is true.
