@@ -70,8 +70,13 @@ fn compare_flags(page: &str, command: &clap::Command) -> Vec<String> {
             let short = arg.get_short().map(String::from);
             let long = arg.get_long().map(|long| format!("-{long}"));
             let positional = arg.is_positional().then(|| arg.get_id().to_string());
-            // An address with its kind is two words in mdoc.
-            let positional = positional.map(|id| if id == "objects" { "address".to_owned() } else { id });
+            // An address with its kind is two words in mdoc; a handler is a command, whose
+            // status is not the tool's.
+            let positional = positional.map(|id| match id.as_str() {
+                "objects" => "address".to_owned(),
+                "handler" => "command".to_owned(),
+                _ => id,
+            });
             ![short, long, positional].into_iter().flatten().any(|word| words.contains(word.as_str()))
         });
     let unshown = unshown.map(|arg| format!("{name}: the synopsis lacks {}", arg.get_id()));

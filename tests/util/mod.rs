@@ -296,6 +296,16 @@ impl Test {
             let path = Path::new("/dev/shm").join(name);
             let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
         }
+        // A claim says which queue it is of.
+        for name in entries("/dev/shm").into_iter().filter(|name| name.starts_with("ipcutils.claim.")) {
+            let path = Path::new("/dev/shm").join(name);
+            let content = std::fs::read(&path).unwrap_or_default();
+            let keys = self.keys.borrow();
+            let mut own = keys.iter().map(|key| format!("key:0x{key:08x}")).chain([self.name("")]);
+            if content.get(64..).is_some_and(|address| own.any(|own| address.starts_with(own.as_bytes()))) {
+                let _ = std::fs::remove_file(path);
+            }
+        }
         for name in self.queues.borrow().iter() {
             let _ = mq_unlink(name.as_str());
         }

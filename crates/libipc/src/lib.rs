@@ -8,6 +8,7 @@
 //! | layer | modules |
 //! | --- | --- |
 //! | what exists | [`inventory`] |
+//! | work that survives | [`rpc`] |
 //! | a lock, a stream | [`lock`], [`ring`] |
 //! | the kernel's primitives | [`shm`], [`mq`], [`sem`] |
 //! | words in memory that others write | `shared` |
@@ -24,6 +25,7 @@ pub mod lock;
 pub mod mq;
 pub mod process;
 pub mod ring;
+pub mod rpc;
 pub mod sem;
 mod shared;
 pub mod shm;

@@ -52,6 +52,14 @@ impl<'fd> Io<'fd> {
         self.stdout.ok_or_else(|| Error::new(ErrorKind::Failure, OUTPUT, "is closed"))
     }
 
+    /// Standard error, for the library to write what is no message of a tool.
+    ///
+    /// # Errors
+    /// If the process was started with it closed.
+    pub fn stderr(&self) -> Result<BorrowedFd<'fd>> {
+        self.stderr.ok_or_else(|| Error::new(ErrorKind::Failure, "standard error", "is closed"))
+    }
+
     /// Write bytes to standard output.
     ///
     /// # Errors

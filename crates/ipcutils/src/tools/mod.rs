@@ -11,4 +11,4 @@ macro_rules! tools {
     };
 }
 
-tools! { ftok shmput shmcat ringput ringcat mqsend mqrecv semop shmlock shmwait shmwake ipcls ipcunlink ipcset }
+tools! { ftok shmput shmcat ringput ringcat mqsend mqrecv mqserve mqcall semop shmlock shmwait shmwake ipcls ipcunlink ipcset }

@@ -171,6 +171,18 @@ impl<'a> Draft<'a> {
         Ok(object)
     }
 
+    /// Publish the content under a name that is free, and keep the file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Exists`].
+    pub(crate) fn publish_open(self) -> Result<File> {
+        if let Err(errno) = self.take_free_name() {
+            self.drop_name();
+            return Err(self.entry.errno(errno));
+        }
+        Ok(self.file)
+    }
+
     fn try_publish(&self, replace: Replace, check: impl Fn(&Object) -> Result<()>) -> Result<()> {
         let entry = self.entry;
         for _ in 0..RACES {

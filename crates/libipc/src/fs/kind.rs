@@ -16,6 +16,9 @@ pub(crate) const RING_MAGIC: [u8; 8] = *b"\x89ipcring";
 /// The first bytes of a lock's object: ipcutils-lock(5).
 pub(crate) const LOCK_MAGIC: [u8; 8] = *b"\x89ipclock";
 
+/// The first bytes of a claim's object: ipcutils-message(5).
+pub(crate) const CLAIM_MAGIC: [u8; 8] = *b"\x89ipclaim";
+
 /// How the name of a semaphore's file begins: sem_overview(7).
 pub(crate) const SEMAPHORE: &[u8] = b"sem.";
 

@@ -27,7 +27,7 @@ use crate::base::wait::Deadline;
 
 /// How the temporary names of this toolkit begin.
 const BEGIN: &[u8] = b".ipcutils.";
-const LETTERS: usize = 12;
+pub(crate) const LETTERS: usize = 12;
 /// How old an empty file must be, which has no inode in its name.
 const ABANDONED: Duration = Duration::from_secs(10);
 /// How long a sweep may take: others may fill the directory.
@@ -160,6 +160,16 @@ pub(super) fn end_removal(aside: impl AsFd, leaf: &OsStr, dir: impl AsFd, inode:
 /// A temporary name for the object of this inode, or of a file that is not made yet.
 /// Nobody can guess it.
 pub(super) fn temporary_name(inode: Option<u64>) -> OsString {
+    let mut name = BEGIN.to_vec();
+    name.extend(letters());
+    if let Some(inode) = inode {
+        name.extend(format!(".{inode}").bytes());
+    }
+    std::os::unix::ffi::OsStringExt::from_vec(name)
+}
+
+/// Small letters by chance.
+pub(crate) fn letters() -> [u8; LETTERS] {
     let mut random = [0; LETTERS];
     if getrandom::fill(&mut random).is_err() {
         // A name that can be guessed can be taken, and then another one is tried.
@@ -167,12 +177,7 @@ pub(super) fn temporary_name(inode: Option<u64>) -> OsString {
         let seed = now.to_ne_bytes().into_iter().zip(std::process::id().to_ne_bytes().into_iter().cycle());
         random.iter_mut().zip(seed).for_each(|(byte, (now, pid))| *byte = now ^ pid);
     }
-    let mut name = BEGIN.to_vec();
-    name.extend(random.iter().map(|byte| b'a' + byte % 26));
-    if let Some(inode) = inode {
-        name.extend(format!(".{inode}").bytes());
-    }
-    std::os::unix::ffi::OsStringExt::from_vec(name)
+    random.map(|byte| b'a' + byte % 26)
 }
 
 #[cfg(test)]

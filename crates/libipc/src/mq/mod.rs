@@ -11,14 +11,19 @@
 //! Examples: [POSIX](crate#posix-message-queues) and
 //! [System V](crate#system-v-message-queues).
 
+use std::os::fd::BorrowedFd;
+
 use crate::base::address::{Address, Api, Kind};
 use crate::base::discard::Discard;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::wait::{Backoff, Wait};
 
 mod options;
+mod place;
 pub(crate) mod posix;
 pub mod sysv;
+
+pub(crate) use place::Place;
 
 pub use options::{Attributes, Create, Direction, LARGEST_PRIORITY, OpenOptions, Select};
 
@@ -160,6 +165,35 @@ impl Queue {
                 _ => Err(Error::new(ErrorKind::Usage, queue.label(), "messages of POSIX queues cannot be selected")),
             },
             Inner::SysV(queue) => queue.receive(select, wait),
+        }
+    }
+
+    /// Receive a message into memory that survives this process. Returns its length.
+    ///
+    /// # Errors
+    /// Those of [`Queue::receive`]; [`ErrorKind::NoRoom`] if the message of a System V
+    /// queue needs more room: then it stays in the queue.
+    pub(crate) fn receive_into(&mut self, place: &Place<'_>, wait: &mut Wait) -> Result<usize> {
+        wait.reset();
+        match &mut self.0 {
+            Inner::Posix(queue) => queue.receive_into(place, wait),
+            Inner::SysV(queue) => queue.receive_into(place, wait),
+        }
+    }
+
+    /// What poll(2) tells about messages; None for a System V queue.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match &self.0 {
+            Inner::Posix(queue) => Some(queue.descriptor()),
+            Inner::SysV(_) => None,
+        }
+    }
+
+    /// The address under which every process finds this queue.
+    pub(crate) fn address(&self) -> String {
+        match &self.0 {
+            Inner::Posix(queue) => queue.label().to_owned(),
+            Inner::SysV(queue) => queue.found_by(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{Mode as Bits, fstat};
 
 use super::options::{Attributes, Create, Direction, LARGEST_PRIORITY, OpenOptions};
+use super::place::Place;
 use crate::base::address::{Kind, PosixName};
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::mode::Mode;
@@ -24,7 +25,7 @@ use crate::fs::entry::RACES;
 use crate::process::signals::with_signals_blocked;
 use crate::sys::alloc;
 use crate::sys::lease::Lease;
-use crate::sys::mq::{Descriptor, create_default};
+use crate::sys::mq::{Descriptor, create_default, receive_into};
 
 /// How often a waiter checks that its queue still has a name; mq_unlink(3) wakes
 /// nobody.
@@ -176,6 +177,16 @@ impl Queue {
         let received = self.wait(EMPTY, PollFlags::POLLIN, wait, || mq_receive(&self.fd, &mut buffer, &mut priority));
         self.buffer = buffer;
         received.map(|length| (&self.buffer[..length], i64::from(priority)))
+    }
+
+    pub(super) fn receive_into(&mut self, place: &Place<'_>, wait: &mut Wait) -> Result<usize> {
+        let (memory, at) = (&place.memory.0, place.at);
+        let receive = || receive_into(&self.fd, memory, at, at + Place::HEAD, place.room);
+        self.wait(EMPTY, PollFlags::POLLIN, wait, receive)
+    }
+
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 
     /// Remove it, if this call of [`Queue::open`] has made it, no message is in it, and

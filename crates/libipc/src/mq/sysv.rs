@@ -5,6 +5,7 @@ use nix::libc::{self, c_int, msqid_ds};
 use nix::unistd::geteuid;
 
 use super::options::{Create, Direction, OpenOptions, Select};
+use super::place::Place;
 use crate::base::address::{Address, Key, Kind, KindAddress, SysV};
 use crate::base::error::{Error, ErrorKind, Hint, Result};
 use crate::base::mode::{Permissions, not_set};
@@ -175,18 +176,34 @@ impl Queue {
         Ok((self.buffer.text(), self.buffer.kind()))
     }
 
+    /// E2BIG is [`ErrorKind::NoRoom`].
+    pub(super) fn receive_into(&mut self, place: &Place<'_>, wait: &mut Wait) -> Result<usize> {
+        let (memory, at, room) = (&place.memory.0, place.at, place.room);
+        let receive = |queue: &mut Queue, flags| sys::msg::receive_into(queue.id, memory, at, room, 0, flags);
+        self.wait(EMPTY, wait, receive).map_err(|error| match error.errno {
+            Some(libc::E2BIG) => Error { kind: ErrorKind::NoRoom, ..error },
+            _ => error,
+        })
+    }
+
+    /// Its key, if it has one, else its identifier.
+    pub(super) fn found_by(&self) -> String {
+        let key = stat(self.id).ok().and_then(|stat| Key::new(stat.msg_perm.__key));
+        key.map_or(SysV::Id(self.id), SysV::Key).to_string()
+    }
+
     /// Make the call until it succeeds, the wait is over or the queue is removed,
     /// which the kernel reports at once.
-    fn wait(
+    fn wait<T>(
         &mut self,
         blocked_on: &str,
         wait: &mut Wait,
-        mut call: impl FnMut(&mut Queue, c_int) -> nix::Result<()>,
-    ) -> Result<()> {
+        mut call: impl FnMut(&mut Queue, c_int) -> nix::Result<T>,
+    ) -> Result<T> {
         let would_wait = |errno| matches!(errno, Errno::EAGAIN | Errno::ENOMSG);
         let tried = wait.try_first(would_wait, || call(self, libc::IPC_NOWAIT));
-        if tried.map_err(|errno| self.failed(errno))?.is_some() {
-            return Ok(());
+        if let Some(done) = tried.map_err(|errno| self.failed(errno))? {
+            return Ok(done);
         }
         let object = self.address.clone();
         wait.block(&object, blocked_on, || call(self, 0))?.map_err(|errno| self.failed(errno))

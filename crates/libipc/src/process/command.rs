@@ -10,12 +10,13 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use nix::poll::PollTimeout;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, dup2_stdin, getpid, getppid};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpid, getppid, setpgid};
 
-use super::signals::Forwarded;
+use super::signals::{Blocked, Forwarded, Requests};
 use super::start;
 use crate::base::error::{Error, ErrorKind, Hint, Result, errno_of};
 use crate::base::text::printable;
@@ -81,18 +82,20 @@ pub struct Child<'a> {
     pub words: &'a [OsString],
     /// Variables of its environment, and their values; None unsets one.
     pub variables: &'a [(&'a str, Option<&'a str>)],
-    /// Its standard input; None for that of this process.
-    pub stdin: Option<BorrowedFd<'a>>,
+    /// Its standard input, output and error; None for that of this process.
+    pub standard: [Option<BorrowedFd<'a>>; 3],
     /// A descriptor of ours that it inherits too.
     pub inherits: Option<BorrowedFd<'a>>,
     /// Kill it if this process dies: PR_SET_PDEATHSIG.
     pub dies_with_us: bool,
+    /// Make it the first of a process group: setpgid(2).
+    pub leads_group: bool,
 }
 
 impl<'a> Child<'a> {
-    /// This command, with environment and standard input of this process.
+    /// This command, with environment and standard descriptors of this process.
     pub fn new(words: &'a [OsString]) -> Self {
-        Child { words, variables: &[], stdin: None, inherits: None, dies_with_us: false }
+        Child { words, variables: &[], standard: [None; 3], inherits: None, dies_with_us: false, leads_group: false }
     }
 
     /// Take the memory that it needs.
@@ -145,7 +148,19 @@ impl Ready<'_> {
     /// # Errors
     /// [`ErrorKind::CommandMissing`] and [`ErrorKind::CommandRefused`];
     /// [`ErrorKind::NoRoom`] without a process or a descriptor for it.
-    pub fn run(mut self, signals: &Forwarded) -> Result<(End, Option<i32>)> {
+    pub fn run(self, signals: &Forwarded) -> Result<(End, Option<i32>)> {
+        wait(&self.begin(signals.held())?.0, signals)
+    }
+
+    /// Start the command, with the signal mask from before the requests were held back.
+    ///
+    /// # Errors
+    /// Those of [`Ready::run`].
+    pub(crate) fn start(self, signals: &Requests) -> Result<Running> {
+        self.begin(signals.held())
+    }
+
+    fn begin(mut self, signals: &Blocked) -> Result<Running> {
         let us = getpid();
         let mut stack = std::mem::take(&mut self.stack);
         let (child, failed) = sys::process::vfork(&mut stack, || self.in_child(us, signals)).map_err(no_process)?;
@@ -154,12 +169,17 @@ impl Ready<'_> {
             let _ = sys::process::wait(&child);
             return Err(not_run(self.child.words, errno));
         }
-        wait(&child, signals)
+        Ok(Running(child))
     }
 
     /// What the child does; returns only if that failed. The child shares our memory:
     /// nothing here may allocate, or change what we use afterwards.
-    fn in_child(&self, parent: Pid, signals: &Forwarded) -> Errno {
+    fn in_child(&self, parent: Pid, signals: &Blocked) -> Errno {
+        if self.child.leads_group
+            && let Err(errno) = setpgid(Pid::from_raw(0), Pid::from_raw(0))
+        {
+            return errno;
+        }
         if self.child.dies_with_us {
             if let Err(errno) = set_pdeathsig(Signal::SIGKILL) {
                 return errno;
@@ -179,9 +199,10 @@ impl Ready<'_> {
             }
         }
         start::restore();
-        if let Some(stdin) = self.child.stdin
-            && let Err(errno) = dup2_stdin(stdin)
-        {
+        let [stdin, stdout, stderr] = self.child.standard;
+        let input = stdin.map_or(Ok(()), dup2_stdin);
+        let output = input.and_then(|()| stdout.map_or(Ok(()), dup2_stdout));
+        if let Err(errno) = output.and_then(|()| stderr.map_or(Ok(()), dup2_stderr)) {
             return errno;
         }
         signals.restore_mask();
@@ -197,6 +218,53 @@ fn no_process(errno: Errno) -> Error {
     }
 }
 
+/// A process of ours that runs. Its descriptor is readable when it has ended.
+#[derive(Debug)]
+pub(crate) struct Running(sys::process::Child);
+
+impl AsFd for Running {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.fd.as_fd()
+    }
+}
+
+impl Running {
+    /// Run `work` in a child, which ends with the status that it returns: fork(2). This
+    /// process must have one thread.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoRoom`].
+    pub(crate) fn fork(work: impl FnOnce() -> u8) -> Result<Self> {
+        let forked = sys::process::fork_child(work)
+            .and_then(|pid| Ok(Running(sys::process::Child { pid, fd: sys::process::open(pid.as_raw())? })));
+        forked.map_err(no_process)
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        sys::process::has_ended(self, PollTimeout::ZERO) == Ok(true)
+    }
+
+    /// How it has ended, after waiting for that: waitpid(2).
+    pub(crate) fn end(self) -> Result<End> {
+        match sys::process::wait(&self.0).map_err(|errno| Error::errno("the command", errno))? {
+            status if libc::WIFSIGNALED(status) => Ok(End::Killed(libc::WTERMSIG(status))),
+            status => Ok(End::Exited(libc::WEXITSTATUS(status) as u8)),
+        }
+    }
+
+    /// Send it a signal: kill(2).
+    pub(crate) fn signal(&self, signal: i32) {
+        // It was not waited for yet: nobody else has its number.
+        let _ = Signal::try_from(signal).map(|signal| kill(self.0.pid, signal));
+    }
+
+    /// Send a signal to the process group that it leads: kill(2).
+    pub(crate) fn signal_group(&self, signal: i32) {
+        let _ = Signal::try_from(signal).map(|signal| killpg(self.0.pid, signal));
+    }
+}
+
 /// Run a command with these bytes as its standard input, a file in memory that has no
 /// name. A signal that comes meanwhile is passed on, and then has its effect here.
 ///
@@ -206,7 +274,7 @@ pub fn run_on(words: &[OsString], input: &[u8]) -> Result<End> {
     let failed = |errno| Error::errno("the input of the command", errno);
     let mut file = File::from(memfd_create("ipcutils", MFdFlags::MFD_CLOEXEC).map_err(failed)?);
     file.write_all(input).and_then(|()| file.rewind()).map_err(|error| failed(errno_of(&error)))?;
-    let child = Child { stdin: Some(file.as_fd()), ..Child::new(words) }.prepare()?;
+    let child = Child { standard: [Some(file.as_fd()), None, None], ..Child::new(words) }.prepare()?;
     let signals = Forwarded::new()?;
     let (end, came) = child.run(&signals)?;
     if let Some(signal) = came {

@@ -9,6 +9,7 @@
 //! | a timer of the thread, the action and the mask of SIGRTMAX | a wait for a lock or for another writer of a ring; one with [`Timeout::After`](crate::wait::Timeout::After) for a System V queue; [`Writer::copy_from`](crate::ring::Writer::copy_from) | the call returns |
 //! | the signal mask of the thread | [`signals`]; calls that put or remove an object | the value is dropped; the call returns |
 //! | the action of SIGCHLD | [`signals::Forwarded`]: [`Lock::run`](crate::lock::Lock::run), [`Mutex::run`](crate::lock::pthread::Mutex::run); [`namespace::within`] | the command or the work has ended |
+//! | SIGTERM, SIGINT, SIGHUP held back, the action of SIGCHLD; a child for each worker, forked | [`Service::run`](crate::rpc::Service::run) | the call returns |
 //! | a child, forked | [`shm::put`](crate::shm::put) to a System V segment | the call returns |
 //! | a process that stays, forked | [`operate`](crate::sem::Semaphores::operate) with [`undo`](crate::sem::Op::undo) on a POSIX semaphore | this process has ended |
 //! | a child, forked, that becomes the command, and a process that gives back for it | [`Semaphores::run`](crate::sem::Semaphores::run) on a POSIX semaphore | the command has ended |
@@ -20,8 +21,8 @@
 //! An action becomes again what it was before the call: a handler that is set meanwhile
 //! is lost.
 //!
-//! The forks for an undo of a POSIX semaphore need a process with one thread, as their
-//! children go on with Rust code. A command needs that no other thread waits for any
+//! The forks for an undo of a POSIX semaphore and of workers need a process with one
+//! thread, as their children go on with Rust code. A command needs that no other thread waits for any
 //! child, as waitpid(2) with -1 does: then its status is another's.
 
 pub mod command;

@@ -13,14 +13,14 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 
 use crate::base::error::{Error, Result};
-use crate::base::wait;
+use crate::base::wait::{self, Deadline};
 use crate::sys::interrupt::{Interrupts, are_set};
 use crate::sys::signal::{Default as DefaultAction, SIGCHLD, is_default, is_ignored, raise};
 
 /// Signals of this thread that are blocked until this is dropped, and a descriptor
 /// that reports them.
 #[derive(Debug)]
-struct Blocked {
+pub(super) struct Blocked {
     before: SigSet,
     arrived: SignalFd,
 }
@@ -36,6 +36,11 @@ impl Blocked {
         let arrived = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).map_err(failed)?;
         let before = set.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(failed)?;
         Ok(Blocked { before, arrived })
+    }
+
+    /// Set the mask that this thread had before, for the command.
+    pub(super) fn restore_mask(&self) {
+        let _ = self.before.thread_set_mask();
     }
 }
 
@@ -188,9 +193,9 @@ impl Forwarded {
         Ok(Forwarded { signals, _children: children })
     }
 
-    /// Set the mask that this thread had before, for the command.
-    pub(crate) fn restore_mask(&self) {
-        let _ = self.signals.before.thread_set_mask();
+    /// The signals that are held back.
+    pub(super) fn held(&self) -> &Blocked {
+        &self.signals
     }
 
     /// Sleep until a signal comes or the descriptor is readable: whether a signal has
@@ -209,6 +214,102 @@ impl Forwarded {
 
     /// Give the signals back, and raise this one, which came meanwhile.
     pub fn give_back(self, signal: i32) {
+        drop(self);
+        raise(signal);
+    }
+}
+
+/// SIGTERM, SIGINT and SIGHUP, held back as requests to end in good order.
+///
+/// - A signal that was ignored or blocked before is left as it is.
+/// - SIGCHLD has its default action meanwhile, as with [`Forwarded`].
+/// - The process must have one thread: another one would be ended by the signals.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    signals: Blocked,
+    ending: Vec<i32>,
+    _children: DefaultAction,
+}
+
+/// What ended a wait for [`Requests`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Came {
+    /// A request to end: this signal.
+    Request(i32),
+    /// One of the descriptors can be read.
+    Ready,
+    /// The time is over.
+    Nothing,
+}
+
+impl Requests {
+    const ENDING: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+
+    /// Hold back the signals of this thread: sigprocmask(2), signalfd(2).
+    ///
+    /// # Errors
+    /// [`NoRoom`](crate::ErrorKind::NoRoom) if there is no descriptor for signalfd(2).
+    pub(crate) fn new() -> Result<Self> {
+        let children = DefaultAction::set(SIGCHLD);
+        let heeded = Self::ENDING.into_iter().filter(|&signal| !is_ignored(signal as i32));
+        let ending = heeded.map(|signal| signal as i32).collect();
+        let signals = Blocked::new(Self::ENDING)?;
+        Ok(Requests { signals, ending, _children: children })
+    }
+
+    /// The signals that are held back.
+    pub(super) fn held(&self) -> &Blocked {
+        &self.signals
+    }
+
+    /// Wait until a signal comes, a descriptor can be read, or the time is over.
+    pub(crate) fn wait<'f>(
+        &'f self,
+        fds: impl IntoIterator<Item = BorrowedFd<'f>>,
+        deadline: &Deadline,
+    ) -> Result<Came> {
+        let fds = std::iter::once(self.signals.arrived.as_fd()).chain(fds);
+        let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        loop {
+            if let Some(signal) = self.came()? {
+                return Ok(Came::Request(signal));
+            }
+            let timeout = deadline.left().map_or(PollTimeout::NONE, wait::poll_timeout);
+            match poll(&mut fds, timeout) {
+                Ok(0) if deadline.passed() => return Ok(Came::Nothing),
+                Ok(_) if fds[1..].iter().any(|fd| fd.any() == Some(true)) => return Ok(Came::Ready),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Error::errno("poll", errno)),
+            }
+        }
+    }
+
+    /// The first signal that is pending, taken.
+    pub(crate) fn came(&self) -> Result<Option<i32>> {
+        match self.signals.arrived.read_signal() {
+            Ok(info) => Ok(info.map(|info| info.ssi_signo.cast_signed())),
+            Err(Errno::EINTR | Errno::EAGAIN) => Ok(None),
+            Err(errno) => Err(Error::errno("a descriptor for signals", errno)),
+        }
+    }
+
+    /// Make a call that waits for a System V message, as [`Interrupting`] does. A request
+    /// that ends it, with [`ErrorKind::Failure`](crate::ErrorKind::Failure), is pending
+    /// afterwards.
+    pub(crate) fn interrupting<T>(&self, object: &str, call: impl FnOnce() -> Result<T>) -> Result<T> {
+        let interrupts = Interrupts::new(self.ending.iter().copied(), wait::timer(object)?);
+        let held = self.signals.before.thread_swap_mask(SigmaskHow::SIG_SETMASK);
+        let result = call();
+        if let Ok(held) = held {
+            let _ = held.thread_set_mask();
+        }
+        // What came is raised again, and held back now.
+        drop(interrupts);
+        result
+    }
+
+    /// Give the signals back, and raise this one, which came meanwhile.
+    pub(crate) fn give_back(self, signal: i32) {
         drop(self);
         raise(signal);
     }

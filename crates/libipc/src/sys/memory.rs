@@ -99,7 +99,7 @@ impl Region {
     }
 
     /// The addresses of `len` bytes from `at` on, cut to the region.
-    fn range(&self, at: usize, len: usize) -> (*mut libc::c_void, usize) {
+    pub(super) fn range(&self, at: usize, len: usize) -> (*mut libc::c_void, usize) {
         let at = at.min(self.len);
         (self.base.as_ptr().wrapping_add(at).cast(), len.min(self.len - at))
     }
@@ -127,6 +127,13 @@ impl Region {
         // SAFETY: `range` keeps to this mapping, of which no reference exists, so
         // that it cannot overlap with `bytes`. The guard answers for lost memory.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), into.cast::<u8>(), len) };
+    }
+
+    /// Make bytes of a guarded region zero, as many as it has. Each page is touched.
+    pub(crate) fn clear(&self, at: usize, len: usize) {
+        let (into, len) = self.range(at, if self.guard.is_some() { len } else { 0 });
+        // SAFETY: as in `write_at`.
+        unsafe { ptr::write_bytes(into.cast::<u8>(), 0, len) };
     }
 
     /// vmsplice(2): the pages themselves go into the pipe.

@@ -21,6 +21,7 @@ pub(crate) mod pthread;
 pub(crate) mod sem;
 pub(crate) mod shm;
 pub(crate) mod signal;
+pub(crate) mod socket;
 pub(crate) mod start;
 pub(crate) mod statx;
 pub(crate) mod terminal;

@@ -10,6 +10,8 @@ use nix::errno::Errno;
 use nix::libc::{self, c_int, mode_t};
 use nix::mqueue::MqdT;
 
+use super::memory::Region;
+
 /// A queue's descriptor, closed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Descriptor(MqdT);
@@ -56,4 +58,24 @@ pub(crate) fn create_default(name: &CStr, flags: c_int, mode: mode_t) -> nix::Re
     let fd = Errno::result(unsafe { libc::mq_open(name.as_ptr(), flags | libc::O_CREAT, mode, none) })?;
     // SAFETY: mq_open has just returned this descriptor to us alone.
     Ok(Descriptor(unsafe { MqdT::from_raw_fd(fd) }))
+}
+
+/// mq_receive(3) into shared memory: the priority at one offset, up to `room` bytes of
+/// the message at another. The kernel writes the priority first. Returns the length.
+pub(crate) fn receive_into(
+    queue: &Descriptor,
+    memory: &Region,
+    priority_at: usize,
+    at: usize,
+    room: usize,
+) -> nix::Result<usize> {
+    let (priority, size) = memory.range(priority_at, size_of::<libc::c_uint>());
+    let (text, room) = memory.range(at, room);
+    if size < size_of::<libc::c_uint>() {
+        return Err(Errno::EFAULT);
+    }
+    // SAFETY: `range` keeps to the mapping, of which no reference exists. Memory that is
+    // gone makes the kernel answer EFAULT.
+    let n = unsafe { libc::mq_receive(queue.0.as_raw_fd(), text.cast(), room, priority.cast()) };
+    Errno::result(n).map(isize::cast_unsigned)
 }

@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::libc::{self, c_int, c_long, msqid_ds};
 
 use super::alloc;
+use super::memory::Region;
 
 /// Constants that the libc crate leaves out; linux/msg.h.
 const MSG_STAT_ANY: c_int = 13;
@@ -106,4 +107,24 @@ impl Buffer {
         self.text = Errno::result(n)?.cast_unsigned();
         Ok(())
     }
+}
+
+/// msgrcv(2) into shared memory: the type at `at`, and up to `room` bytes of the message
+/// after it. The kernel writes the type first. Returns the length.
+pub(crate) fn receive_into(
+    id: i32,
+    memory: &Region,
+    at: usize,
+    room: usize,
+    kind: c_long,
+    flags: c_int,
+) -> nix::Result<usize> {
+    let (into, space) = memory.range(at, room.saturating_add(LONG));
+    if space < LONG {
+        return Err(Errno::EFAULT);
+    }
+    // SAFETY: `range` keeps to the mapping, of which no reference exists. Memory that is
+    // gone makes the kernel answer EFAULT.
+    let n = unsafe { libc::msgrcv(id, into, space - LONG, kind, flags) };
+    Errno::result(n).map(isize::cast_unsigned)
 }

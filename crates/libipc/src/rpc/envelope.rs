@@ -1,0 +1,130 @@
+//! The message of a call: where its caller waits, and until when.
+
+use std::time::Duration;
+
+use nix::sys::socket::UnixAddr;
+use nix::time::{ClockId, clock_gettime};
+
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::fs::temporary::{LETTERS, letters};
+
+const MAGIC: [u8; 8] = *b"\x89ipccall";
+const VERSION: u32 = 1;
+const ORDER: u32 = 0x0102_0304;
+
+// Where each part is.
+const VERSION_AT: usize = 8;
+const ORDER_AT: usize = 12;
+const LETTERS_AT: usize = 16;
+const SECRET_AT: usize = 32;
+const DEADLINE_AT: usize = 48;
+/// Its length in bytes.
+pub(super) const SIZE: usize = 64;
+
+/// Bytes that only those know who may receive from the queue.
+pub(super) type Secret = [u8; 16];
+
+/// What a server must know of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Envelope {
+    /// Tell its caller's socket from others.
+    letters: [u8; LETTERS],
+    /// To be shown to the caller.
+    pub(super) secret: Secret,
+    /// When the caller waits no longer, on CLOCK_MONOTONIC.
+    deadline: Option<Duration>,
+}
+
+/// The time on CLOCK_MONOTONIC.
+fn now() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}
+
+impl Envelope {
+    /// Of a new call, whose caller waits so long.
+    pub(super) fn new(wait: Option<Duration>) -> Result<Self> {
+        let mut secret = Secret::default();
+        getrandom::fill(&mut secret)
+            .map_err(|error| Error::new(ErrorKind::Failure, "a secret", format!("cannot be made: {error}")))?;
+        Ok(Envelope { letters: letters(), secret, deadline: wait.and_then(|wait| now().checked_add(wait)) })
+    }
+
+    /// How long the caller still waits; None without end.
+    pub(super) fn left(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_sub(now()))
+    }
+
+    /// The name of the caller's socket: unix(7), abstract, so that nothing of it is left
+    /// when the caller ends.
+    pub(super) fn socket(&self) -> Result<UnixAddr> {
+        let name = [&b"ipcutils.call."[..], &self.letters].concat();
+        UnixAddr::new_abstract(&name).map_err(|errno| Error::errno("a socket", errno))
+    }
+
+    pub(super) fn encode(&self) -> [u8; SIZE] {
+        let mut bytes = [0; SIZE];
+        let mut put = |at: usize, part: &[u8]| bytes[at..at + part.len()].copy_from_slice(part);
+        put(0, &MAGIC);
+        put(VERSION_AT, &VERSION.to_ne_bytes());
+        put(ORDER_AT, &ORDER.to_ne_bytes());
+        put(LETTERS_AT, &self.letters);
+        put(SECRET_AT, &self.secret);
+        let nanos = self.deadline.map_or(0, |deadline| u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX));
+        put(DEADLINE_AT, &nanos.to_ne_bytes());
+        bytes
+    }
+
+    /// Read a message. None if it is none of a call; an error says in which way it is
+    /// corrupt.
+    pub(super) fn decode(message: &[u8]) -> Option<std::result::Result<Self, &'static str>> {
+        if !message.starts_with(&MAGIC) {
+            return None;
+        }
+        Some(Self::decode_body(message))
+    }
+
+    fn decode_body(message: &[u8]) -> std::result::Result<Self, &'static str> {
+        let Ok(bytes) = <&[u8; SIZE]>::try_from(message) else { return Err("it has another length") };
+        let number = |at: usize| u32::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]));
+        if number(ORDER_AT) != ORDER {
+            return Err("it has another byte order");
+        }
+        if number(VERSION_AT) != VERSION {
+            return Err("it has another version");
+        }
+        let letters: [u8; LETTERS] = std::array::from_fn(|i| bytes[LETTERS_AT + i]);
+        if !letters.iter().all(u8::is_ascii_lowercase) {
+            return Err("its socket has an impossible name");
+        }
+        if bytes[LETTERS_AT + LETTERS..SECRET_AT].iter().chain(&bytes[DEADLINE_AT + 8..]).any(|&byte| byte != 0) {
+            return Err("its unused bytes are not zero");
+        }
+        let nanos = u64::from_ne_bytes(std::array::from_fn(|i| bytes[DEADLINE_AT + i]));
+        let deadline = (nanos != 0).then(|| Duration::from_nanos(nanos));
+        Ok(Envelope { letters, secret: std::array::from_fn(|i| bytes[SECRET_AT + i]), deadline })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l7_no_other_bytes_are_a_call() {
+        let envelope = Envelope::new(Some(Duration::from_secs(9))).expect("random bytes");
+        let bytes = envelope.encode();
+        assert_eq!(Envelope::decode(&bytes), Some(Ok(envelope)));
+        assert_eq!(Envelope::decode(b"\x89ipccal"), None);
+        assert_eq!(Envelope::decode(b""), None);
+        for length in [8, 63] {
+            assert!(matches!(Envelope::decode(&bytes[..length]), Some(Err(_))));
+        }
+        assert!(matches!(Envelope::decode(&[&bytes[..], b"x"].concat()), Some(Err(_))));
+        // Each flipped bit is another call, a corrupt one or none, and never this one.
+        for bit in 0..SIZE * 8 {
+            let mut bytes = bytes;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_ne!(Envelope::decode(&bytes), Some(Ok(envelope)));
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Messages that are not lost: a queue that is served by a command.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `claim` | where a message lies from the instant in which the kernel gives it out |
+//! | [`call`](fn@call), `envelope`, `answer` | a request that waits for its answer |
+//! | `attempt` | the command, run once for a message |
+//! | `worker` | takes messages, one after another, until it is to end |
+//! | [`Service`] | a queue that is served; `pool` has its workers |
+//! | [`Event`] | what is told of the work |
+//!
+//! A worker is a process of one thread, so that both interfaces can wait in the kernel:
+//! a System V queue has no descriptor that could be waited for beside others.
+//!
+//! The layout of a claim is published in ipcutils-message(5).
+
+mod answer;
+mod attempt;
+mod call;
+mod claim;
+mod envelope;
+mod pool;
+mod report;
+mod service;
+mod tickets;
+mod worker;
+
+pub use call::{CallOptions, Request, call};
+pub use report::{Event, Reason, Watch};
+pub use service::{Options, Service};
