@@ -23,7 +23,7 @@ _mqserve() {
 
     case "${cmd}" in
         mqserve)
-            opts="-c -m -j -n -w -h -V --create --max-messages --message-size --mode --jobs --retry --dead --timeout --count --drain --nonblock --help --version"
+            opts="-c -m -j -l -n -w -h -V --create --max-messages --message-size --mode --jobs --retry --dead --timeout --count --drain --lines --nonblock --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

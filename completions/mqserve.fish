@@ -9,6 +9,7 @@ complete -c mqserve -l count -d 'Take N messages' -r -f
 complete -c mqserve -s w -d 'Status 124 if no message comes for so long' -r -f
 complete -c mqserve -s c -l create -d 'Create the queue if it is absent'
 complete -c mqserve -l drain -d 'End when the queue is empty and all is done'
+complete -c mqserve -s l -l lines -d 'COMMAND runs on, and answers each line with a line'
 complete -c mqserve -s n -l nonblock -d 'Do not wait: status 75 without a message'
 complete -c mqserve -s h -l help -d 'Print help'
 complete -c mqserve -s V -l version -d 'Print version'

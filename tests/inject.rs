@@ -395,7 +395,7 @@ macro_rules! tools {
     ($($name:ident)*) => { $(#[test] fn $name() { run(stringify!($name)); })* };
 }
 
-tools! { ftok shmput shmcat ringput ringcat mqsend mqrecv semop shmlock shmwait shmwake ipcls ipcunlink ipcset }
+tools! { ftok shmput shmcat ringput ringcat mqsend mqrecv mqserve mqcall semop shmlock shmwait shmwake ipcls ipcunlink ipcset }
 
 /// Each tool has a scenario.
 #[test]

@@ -8,6 +8,7 @@ use crate::util::{Run, Test, entries, wait_until};
 mod claims;
 mod ends;
 mod killed;
+mod lines;
 
 /// mqserve with these arguments, and a script as its command.
 fn serve<'t>(t: &'t Test, args: &[&str], script: &str) -> Run<'t> {

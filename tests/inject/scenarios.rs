@@ -50,6 +50,9 @@ const JOB: Scenario = Scenario {
     several: false,
 };
 
+/// A server: what it leaves undone the next one does.
+const SERVER: Scenario = Scenario { contents: false, stays: true, several: true, ..JOB };
+
 const CONTENT: &[u8] = &[7; 10_000];
 const OLD: &str = "head -c 5000 /dev/zero | shmput $N";
 const OLD_FILE: &str = "head -c 5000 /dev/zero | shmput file:f";
@@ -197,6 +200,44 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario { name: "mqrecv key:", args: &["mqrecv", "$K"], before: "mqsend -c $K one", ..JOB },
     Scenario { name: "mqrecv -w key:", args: &["mqrecv", "-w", ".05", "$K"], before: "mqsend -c -l $K </dev/null", status: 124, ..JOB },
+    Scenario {
+        name: "mqserve",
+        args: &["mqserve", "--drain", "$N", "--", "sh", "-c", "cat >>out"],
+        before: QUEUE,
+        needs: QUEUES,
+        after: "mqserve --drain $N -- sh -c 'cat >>out'; grep -q one out; grep -q two out
+            ! grep -qs \"$N\" /dev/shm/ipcutils.claim.*",
+        ..SERVER
+    },
+    Scenario {
+        name: "mqserve key:",
+        args: &["mqserve", "--drain", "$K", "--", "sh", "-c", "cat >>out"],
+        before: "mqsend -c $K one two",
+        after: "mqserve --drain $K -- sh -c 'cat >>out'; grep -q one out; grep -q two out
+            ! grep -qs \"key:$(printf 0x%08x $K)\" /dev/shm/ipcutils.claim.*",
+        ..SERVER
+    },
+    Scenario {
+        name: "mqcall",
+        args: &["mqcall", "-w", "60", "$N"],
+        stdin: b"request",
+        before: "mqsend -c --max-messages 4 --message-size 64 $N x; mqserve $N -- cat </dev/null >out 2>&1 & echo $! >server
+            until [ -s out ]; do :; done 2>/dev/null; : >out",
+        needs: QUEUES,
+        after: "[ \"$(mqcall -w 60 $N again)\" = again ]; kill $(cat server)",
+        contents: false,
+        ..JOB
+    },
+    Scenario {
+        name: "mqcall key:",
+        args: &["mqcall", "-w", "60", "$K"],
+        stdin: b"request",
+        before: "mqsend -c $K x; mqserve $K -- cat </dev/null >out 2>&1 & echo $! >server
+            until [ -s out ]; do :; done 2>/dev/null; : >out",
+        after: "[ \"$(mqcall -w 60 $K again)\" = again ]; kill $(cat server)",
+        contents: false,
+        ..JOB
+    },
     Scenario { name: "semop -c", args: &["semop", "-c", "2", "$N"], ..JOB },
     Scenario { name: "semop", args: &["semop", "$N", "-1"], before: "semop -c 2 $N", ..JOB },
     Scenario { name: "semop -w", args: &["semop", "-w", ".05", "$N", "-1"], before: "semop -c 0 $N", status: 124, contents: false, ..JOB },

@@ -51,6 +51,11 @@ impl<'i> Records<'i> {
         }
     }
 
+    /// Whether a whole record was read already.
+    pub fn has_whole(&self) -> bool {
+        memchr::memchr(self.end, &self.buffer[self.begin..self.filled]).is_some()
+    }
+
     /// The place of the next record in the buffer. `wait` is called before each read.
     fn next_range(&mut self, wait: impl Fn(BorrowedFd<'_>) -> Result<()>) -> Result<Option<(Range<usize>, bool)>> {
         let (mut searched, mut waited) = (0, false);

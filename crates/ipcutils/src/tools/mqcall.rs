@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use libipc::fs::input::Input;
 use libipc::mq::{Direction, OpenOptions, Queue};
-use libipc::rpc::{CallOptions, Request, call};
+use libipc::rpc::{CallOptions, Caller, Request};
 use libipc::wait::Timeout;
-use libipc::{Error, ErrorKind, Kind, Result};
+use libipc::{Error, ErrorKind, Kind};
 
 use crate::app::{INPUT, Io, Outcome, Tool, combined};
 use crate::args::{self, Ends};
@@ -58,33 +58,32 @@ impl Tool for Args {
         };
         let open = OpenOptions { direction: Direction::Send, create: None };
         let mut queue = Queue::open(&address, &open)?;
+        let mut caller = Caller::new(&mut queue, options)?;
         let mut failures = Vec::new();
-        self.each_request(io, requests, |request| {
-            let status = call(&mut queue, request, &options)?;
-            failures.extend((status != 0).then_some(status));
-            Ok(())
-        })?;
-        Ok(combined(&failures))
-    }
-}
-
-impl Args {
-    fn each_request(
-        &self,
-        io: &Io<'_>,
-        requests: &[OsString],
-        mut call: impl FnMut(&Request) -> Result<()>,
-    ) -> Result<()> {
-        if !requests.is_empty() {
-            return requests.iter().try_for_each(|request| call(&Request::new(request.as_bytes())?));
+        let mut ended = |status: Option<u8>| failures.extend(status.filter(|&status| status != 0));
+        for request in requests {
+            caller.send(Request::Bytes(request.as_bytes().to_vec()))?;
+            ended(caller.answer()?);
         }
+        let Some(end) = self.ends.end() else {
+            if requests.is_empty() {
+                caller.send(Request::read(&Input::new(io.stdin()?, INPUT)?)?)?;
+                ended(caller.answer()?);
+            }
+            return Ok(combined(&failures));
+        };
         let input = Input::new(io.stdin()?, INPUT)?;
-        let Some(end) = self.ends.end() else { return call(&Request::read(&input)?) };
         let mut records = Records::new(&input, end, LONGEST);
         let too_long = || Error::new(ErrorKind::NoRoom, INPUT, "a record is longer than 1 GiB");
-        while let Some((record, _)) = records.next(too_long)? {
-            call(&Request::new(record)?)?;
+        // While answers come at once, the next record need not wait for the last answer.
+        loop {
+            if !caller.is_waiting() || caller.has_room() && records.has_whole() {
+                let Some((record, _)) = records.next(too_long)? else { break };
+                caller.send(Request::Bytes(record.to_vec()))?;
+            } else {
+                ended(caller.answer()?);
+            }
         }
-        Ok(())
+        Ok(combined(&failures))
     }
 }

@@ -7,7 +7,7 @@ use libipc::address::Form;
 use libipc::mq::{Direction, OpenOptions, Queue};
 use libipc::rpc::{Event, Options, Service, Watch};
 use libipc::wait::Timeout;
-use libipc::{Address, Error, ErrorKind, Hint, Kind};
+use libipc::{Address, Error, ErrorKind, Hint, Kind, Result};
 
 use crate::app::{Io, Outcome, Tool, status};
 use crate::args::{self, NewQueue};
@@ -37,6 +37,9 @@ pub struct Args {
     /// End when the queue is empty and all is done
     #[arg(long, conflicts_with_all = ["count", "nonblock", "wait"])]
     drain: bool,
+    /// COMMAND runs on, and answers each line with a line
+    #[arg(short, long)]
+    lines: bool,
     /// Do not wait: status 75 without a message
     #[arg(short, long)]
     nonblock: bool,
@@ -81,6 +84,7 @@ impl Args {
         let processors = || std::thread::available_parallelism().map_or(1, usize::from) as u32;
         Options {
             command: &self.handler,
+            lines: self.lines,
             jobs: if self.jobs == 0 { processors() } else { self.jobs },
             retry: self.retry,
             timeout: self.timeout,
@@ -120,6 +124,10 @@ impl Watch for Reports<'_> {
             Event::WorkerDied { signal } => format!("a worker was killed by signal {signal}, and is replaced"),
         };
         self.io.warn(format_args!("{address}: {line}"));
+    }
+
+    fn answer(&self, line: &[u8]) -> Result<()> {
+        self.io.write(line)
     }
 
     fn failed(&self, error: &Error, told: bool) -> u8 {

@@ -52,7 +52,16 @@ impl Watcher {
 pub(crate) struct Changes {
     inotify: Inotify,
     leaf: OsString,
-    _entry: Entry,
+    entry: Entry,
+    seen: Option<Looks>,
+}
+
+/// What a write changes: the file, its size, its modification time.
+type Looks = (u64, u64, i64, i64, i64);
+
+fn looks(entry: &Entry) -> Option<Looks> {
+    let stat = entry.stat().ok()??;
+    Some((stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec))
 }
 
 impl Changes {
@@ -67,7 +76,7 @@ impl Changes {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
         let watched = inotify.and_then(|inotify| inotify.add_watch(dir.as_str(), kinds).map(|_| inotify));
         match watched {
-            Ok(inotify) => Ok(Changes { inotify, leaf: entry.leaf().to_owned(), _entry: entry }),
+            Ok(inotify) => Ok(Changes { inotify, leaf: entry.leaf().to_owned(), seen: looks(&entry), entry }),
             Err(errno) => {
                 let problem = format!("its changes cannot be watched, inotify: {}", errno.desc());
                 Err(Error::new(ErrorKind::NoRoom, entry.label(), problem))
@@ -75,13 +84,14 @@ impl Changes {
         }
     }
 
-    /// Wait for a change, for a while at most: whether there was one. Events that were
-    /// too many for the kernel count as one.
+    /// Wait for a change, for a while at most: whether there was one. Where others make
+    /// more events than the kernel keeps, the file tells.
     pub(crate) fn came(&mut self, deadline: &Deadline) -> bool {
         let timeout = poll_timeout(deadline.at_most(Watcher::LONGEST));
         let _ = poll(&mut [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)], timeout);
         let events = self.inotify.read_events().unwrap_or_default();
         let is_ours = |name: Option<&OsString>| name == Some(&self.leaf);
-        events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) || is_ours(event.name.as_ref()))
+        let lost = || events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW));
+        events.iter().any(|event| is_ours(event.name.as_ref())) || lost() && looks(&self.entry) != self.seen
     }
 }

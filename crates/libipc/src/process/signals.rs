@@ -268,18 +268,33 @@ impl Requests {
         fds: impl IntoIterator<Item = BorrowedFd<'f>>,
         deadline: &Deadline,
     ) -> Result<Came> {
-        let fds = std::iter::once(self.signals.arrived.as_fd()).chain(fds);
-        let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        self.wait_for(fds, None, deadline)
+    }
+
+    /// The same, or until `writable` can be written to.
+    pub(crate) fn wait_for<'f>(
+        &'f self,
+        readable: impl IntoIterator<Item = BorrowedFd<'f>>,
+        writable: Option<BorrowedFd<'f>>,
+        deadline: &Deadline,
+    ) -> Result<Came> {
+        let read = std::iter::once(self.signals.arrived.as_fd()).chain(readable);
+        let mut fds: Vec<_> = read.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        fds.extend(writable.map(|fd| PollFd::new(fd, PollFlags::POLLOUT)));
         loop {
-            if let Some(signal) = self.came()? {
-                return Ok(Came::Request(signal));
-            }
             let timeout = deadline.left().map_or(PollTimeout::NONE, wait::poll_timeout);
             match poll(&mut fds, timeout) {
                 Ok(0) if deadline.passed() => return Ok(Came::Nothing),
-                Ok(_) if fds[1..].iter().any(|fd| fd.any() == Some(true)) => return Ok(Came::Ready),
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Error::errno("poll", errno)),
+            }
+            if fds[0].any() == Some(true)
+                && let Some(signal) = self.came()?
+            {
+                return Ok(Came::Request(signal));
+            }
+            if fds[1..].iter().any(|fd| fd.any() == Some(true)) {
+                return Ok(Came::Ready);
             }
         }
     }

@@ -108,7 +108,8 @@ impl Claim {
             let draft = Draft::new(&entry, Mode::PRIVATE)?;
             let size = (MESSAGE_AT + room) as u64;
             let filled = reserve(draft.file().as_fd(), 0, size, true)
-                .and_then(|_| draft.file().write_all_at(&header(of), 0).map_err(|error| errno_of(&error)))
+                .and_then(|reserved| if reserved { Ok(()) } else { ftruncate(draft.file(), size as i64) })
+                .and_then(|()| draft.file().write_all_at(&header(of), 0).map_err(|error| errno_of(&error)))
                 // Locked before it has a name, so that nobody takes it up.
                 .and_then(|()| try_lock(draft.file(), LockMode::Exclusive, Range::ALL));
             if let Err(errno) = filled {
@@ -230,11 +231,11 @@ impl Claim {
         Ok(message)
     }
 
-    /// A copy of the message, as a file to read from its beginning.
-    pub(super) fn input(&self) -> Result<File> {
+    /// A copy of the message from this byte on, as a file to read from its beginning.
+    pub(super) fn input(&self, from: usize) -> Result<File> {
         let failed = |errno| Error::errno("memory for a command's input", errno);
         let input = File::from(memfd_create("message", MFdFlags::MFD_CLOEXEC).map_err(failed)?);
-        let (mut done, length) = (0, self.length());
+        let (mut done, length) = (from, self.length());
         while done < length {
             done += self.memory.0.drain(&input, MESSAGE_AT + done, length - done).map_err(failed)?;
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::socket::UnixAddr;
 use nix::time::{ClockId, clock_gettime};
 
@@ -18,7 +19,10 @@ const ORDER_AT: usize = 12;
 const LETTERS_AT: usize = 16;
 const SECRET_AT: usize = 32;
 const DEADLINE_AT: usize = 48;
-/// Its length in bytes.
+const CALL_AT: usize = 56;
+/// One more than the bytes of the request that follows; 0 if the caller has it.
+const FOLLOWS_AT: usize = 60;
+/// Its length in bytes, without a request that follows.
 pub(super) const SIZE: usize = 64;
 
 /// Bytes that only those know who may receive from the queue.
@@ -28,11 +32,20 @@ pub(super) type Secret = [u8; 16];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Envelope {
     /// Tell its caller's socket from others.
-    letters: [u8; LETTERS],
+    pub(super) letters: [u8; LETTERS],
     /// To be shown to the caller.
     pub(super) secret: Secret,
     /// When the caller waits no longer, on CLOCK_MONOTONIC.
     deadline: Option<Duration>,
+    /// Which call of its caller this is.
+    pub(super) call: u32,
+    /// How many bytes of the request follow in the message; None if the caller has it.
+    pub(super) follows: Option<u32>,
+}
+
+/// The number at this place of bytes that are long enough.
+pub(super) fn number_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]))
 }
 
 /// The time on CLOCK_MONOTONIC.
@@ -41,12 +54,20 @@ fn now() -> Duration {
 }
 
 impl Envelope {
-    /// Of a new call, whose caller waits so long.
-    pub(super) fn new(wait: Option<Duration>) -> Result<Self> {
+    /// Of a new caller.
+    pub(super) fn new() -> Result<Self> {
         let mut secret = Secret::default();
-        getrandom::fill(&mut secret)
-            .map_err(|error| Error::new(ErrorKind::Failure, "a secret", format!("cannot be made: {error}")))?;
-        Ok(Envelope { letters: letters(), secret, deadline: wait.and_then(|wait| now().checked_add(wait)) })
+        getrandom::fill(&mut secret).map_err(|error| match error.raw_os_error() {
+            Some(errno) => Error::errno("a secret", Errno::from_raw(errno)),
+            None => Error::new(ErrorKind::Failure, "a secret", format!("cannot be made: {error}")),
+        })?;
+        Ok(Envelope { letters: letters(), secret, deadline: None, call: 0, follows: None })
+    }
+
+    /// Of the next call of this caller, who waits for it so long.
+    pub(super) fn next(&self, wait: Option<Duration>, follows: Option<u32>) -> Self {
+        let deadline = wait.and_then(|wait| now().checked_add(wait));
+        Envelope { deadline, call: self.call.wrapping_add(1), follows, ..*self }
     }
 
     /// How long the caller still waits; None without end.
@@ -71,37 +92,49 @@ impl Envelope {
         put(SECRET_AT, &self.secret);
         let nanos = self.deadline.map_or(0, |deadline| u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX));
         put(DEADLINE_AT, &nanos.to_ne_bytes());
+        put(CALL_AT, &self.call.to_ne_bytes());
+        put(FOLLOWS_AT, &self.follows.map_or(0, |bytes| bytes.saturating_add(1)).to_ne_bytes());
         bytes
     }
 
-    /// Read a message. None if it is none of a call; an error says in which way it is
-    /// corrupt.
-    pub(super) fn decode(message: &[u8]) -> Option<std::result::Result<Self, &'static str>> {
-        if !message.starts_with(&MAGIC) {
-            return None;
-        }
-        Some(Self::decode_body(message))
+    /// The length of its message.
+    pub(super) fn length(&self) -> usize {
+        SIZE + self.follows.map_or(0, |bytes| bytes as usize)
     }
 
-    fn decode_body(message: &[u8]) -> std::result::Result<Self, &'static str> {
-        let Ok(bytes) = <&[u8; SIZE]>::try_from(message) else { return Err("it has another length") };
-        let number = |at: usize| u32::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]));
-        if number(ORDER_AT) != ORDER {
+    /// Read the beginning of a message of this length, if that is known. None if it is
+    /// none of a call; an error says in which way it is corrupt.
+    pub(super) fn decode(beginning: &[u8], length: Option<usize>) -> Option<std::result::Result<Self, &'static str>> {
+        if !beginning.starts_with(&MAGIC) {
+            return None;
+        }
+        Some(Self::decode_body(beginning, length))
+    }
+
+    fn decode_body(beginning: &[u8], length: Option<usize>) -> std::result::Result<Self, &'static str> {
+        let Some(bytes) = beginning.first_chunk::<SIZE>() else { return Err("it has another length") };
+        if number_at(bytes, ORDER_AT) != ORDER {
             return Err("it has another byte order");
         }
-        if number(VERSION_AT) != VERSION {
+        if number_at(bytes, VERSION_AT) != VERSION {
             return Err("it has another version");
         }
         let letters: [u8; LETTERS] = std::array::from_fn(|i| bytes[LETTERS_AT + i]);
         if !letters.iter().all(u8::is_ascii_lowercase) {
             return Err("its socket has an impossible name");
         }
-        if bytes[LETTERS_AT + LETTERS..SECRET_AT].iter().chain(&bytes[DEADLINE_AT + 8..]).any(|&byte| byte != 0) {
+        if bytes[LETTERS_AT + LETTERS..SECRET_AT].iter().any(|&byte| byte != 0) {
             return Err("its unused bytes are not zero");
         }
         let nanos = u64::from_ne_bytes(std::array::from_fn(|i| bytes[DEADLINE_AT + i]));
         let deadline = (nanos != 0).then(|| Duration::from_nanos(nanos));
-        Ok(Envelope { letters, secret: std::array::from_fn(|i| bytes[SECRET_AT + i]), deadline })
+        let secret = std::array::from_fn(|i| bytes[SECRET_AT + i]);
+        let follows = number_at(bytes, FOLLOWS_AT).checked_sub(1);
+        let envelope = Envelope { letters, secret, deadline, call: number_at(bytes, CALL_AT), follows };
+        if length.is_some_and(|length| length != envelope.length()) {
+            return Err("it has another length");
+        }
+        Ok(envelope)
     }
 }
 
@@ -111,20 +144,23 @@ mod tests {
 
     #[test]
     fn l7_no_other_bytes_are_a_call() {
-        let envelope = Envelope::new(Some(Duration::from_secs(9))).expect("random bytes");
+        let decode = |message: &[u8]| Envelope::decode(message, Some(message.len()));
+        let envelope = Envelope::new().expect("random bytes").next(Some(Duration::from_secs(9)), None);
         let bytes = envelope.encode();
-        assert_eq!(Envelope::decode(&bytes), Some(Ok(envelope)));
-        assert_eq!(Envelope::decode(b"\x89ipccal"), None);
-        assert_eq!(Envelope::decode(b""), None);
+        assert_eq!(decode(&bytes), Some(Ok(envelope)));
+        assert_eq!(decode(b"\x89ipccal"), None);
+        assert_eq!(decode(b""), None);
         for length in [8, 63] {
-            assert!(matches!(Envelope::decode(&bytes[..length]), Some(Err(_))));
+            assert!(matches!(decode(&bytes[..length]), Some(Err(_))));
         }
-        assert!(matches!(Envelope::decode(&[&bytes[..], b"x"].concat()), Some(Err(_))));
+        assert!(matches!(decode(&[&bytes[..], b"x"].concat()), Some(Err(_))));
+        let with_request = Envelope { follows: Some(1), ..envelope };
+        assert_eq!(decode(&[&with_request.encode()[..], b"x"].concat()), Some(Ok(with_request)));
         // Each flipped bit is another call, a corrupt one or none, and never this one.
         for bit in 0..SIZE * 8 {
             let mut bytes = bytes;
             bytes[bit / 8] ^= 1 << (bit % 8);
-            assert_ne!(Envelope::decode(&bytes), Some(Ok(envelope)));
+            assert_ne!(decode(&bytes), Some(Ok(envelope)));
         }
     }
 }

@@ -3,8 +3,10 @@
 //! | module | what |
 //! | --- | --- |
 //! | `claim` | where a message lies from the instant in which the kernel gives it out |
-//! | [`call`](fn@call), `envelope`, `answer` | a request that waits for its answer |
+//! | [`Caller`], `peer` | requests that wait for their answers |
+//! | `envelope`, `wire`, `answer` | the message of a request; what server and caller say; the server's side |
 //! | `attempt` | the command, run once for a message |
+//! | `filter` | a command that is started once and answers lines |
 //! | `worker` | takes messages, one after another, until it is to end |
 //! | [`Service`] | a queue that is served; `pool` has its workers |
 //! | [`Event`] | what is told of the work |
@@ -19,12 +21,15 @@ mod attempt;
 mod call;
 mod claim;
 mod envelope;
+mod filter;
+mod peer;
 mod pool;
 mod report;
 mod service;
 mod tickets;
+mod wire;
 mod worker;
 
-pub use call::{CallOptions, Request, call};
+pub use call::{CallOptions, Caller, Request};
 pub use report::{Event, Reason, Watch};
 pub use service::{Options, Service};

@@ -51,8 +51,9 @@ impl Service<'_> {
 
     /// Be a worker, to its end or to a request to end.
     fn work(&mut self, signals: &Requests, watch: &dyn Watch) -> Result<Option<i32>> {
-        let Options { command, timeout, .. } = self.options;
-        let attempt = Attempt { command, timeout, sysv: self.of.sysv };
+        let Options { command, timeout, lines, .. } = self.options;
+        let (callers, filter) = Default::default();
+        let attempt = Attempt { command, timeout, sysv: self.of.sysv, lines, callers, filter };
         Worker::new(self, attempt, signals, watch).run()
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::base::error::Error;
+use crate::base::error::{Error, Result};
 use crate::process::command::End;
 
 /// Something that happened to a message.
@@ -61,6 +61,12 @@ pub trait Watch {
     /// Something has happened to a message.
     fn event(&self, event: &Event<'_>);
 
+    /// The line with which a command has answered work, and its newline.
+    ///
+    /// # Errors
+    /// [`Failure`](crate::ErrorKind::Failure) if it cannot be written.
+    fn answer(&self, line: &[u8]) -> Result<()>;
+
     /// A worker ends with this error. It is the exit status that counts where `told` is
     /// set: another worker has told the same.
     fn failed(&self, error: &Error, told: bool) -> u8;
@@ -71,6 +77,10 @@ pub trait Watch {
 pub enum Reason {
     /// The command ended so.
     Ended(End),
+    /// The command that answers lines ended so, and had not answered.
+    Unanswered(End),
+    /// It is no line, and the command answers lines: in which way.
+    NoLine(&'static str),
     /// The command ran for too long.
     TimedOut(Duration),
     /// The command could not be started, which is no attempt.
@@ -95,6 +105,8 @@ impl fmt::Display for Reason {
         match self {
             Reason::Ended(End::Exited(status)) => write!(f, "the command ended with status {status}"),
             Reason::Ended(End::Killed(signal)) => write!(f, "the command was killed by signal {signal}"),
+            Reason::Unanswered(end) => write!(f, "{}, without an answer of one line", Reason::Ended(*end)),
+            Reason::NoLine(why) => f.write_str(why),
             Reason::TimedOut(limit) => write!(f, "the command took longer than {limit:?}"),
             Reason::NotStarted(error) => write!(f, "{error}"),
             Reason::Stopped => f.write_str("the command was ended with its server"),

@@ -14,6 +14,8 @@ use crate::mq::Queue;
 pub struct Options<'a> {
     /// What is run for each message, which it finds on its standard input.
     pub command: &'a [OsString],
+    /// The command is started once a worker, and answers each line with a line.
+    pub lines: bool,
     /// How many messages are worked on at the same time, at most.
     pub jobs: u32,
     /// How often a message is tried again.

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::attempt::{Attempt, Verdict, give_up, is_call};
+use super::attempt::{Attempt, Verdict, cut_call, is_call};
 use super::claim::{Claim, Found, next_orphan};
-use super::envelope::SIZE;
 use super::report::{Event, Reason, Watch};
 use super::service::Service;
 use super::tickets::Tickets;
@@ -74,6 +73,7 @@ impl<'a, 'o> Worker<'a, 'o> {
     /// Work to the end. Returns the signal that asked for it, if one did.
     pub(super) fn run(mut self) -> Result<Option<i32>> {
         let result = self.run_on();
+        self.attempt.end(self.signals);
         // Whatever ends it, an empty claim is no longer needed. One with a message is
         // free for the next server as soon as it is closed.
         if let Some(empty) = self.empty.take() {
@@ -176,7 +176,7 @@ impl<'a, 'o> Worker<'a, 'o> {
             }
             Err(error) if error.kind == ErrorKind::NoRoom && claim.room() < self.room(usize::MAX) => {
                 // The message is there, and has more room the next time.
-                self.empty = Some(Claim::new(&self.service.of, self.room(claim.room() * 2))?);
+                self.empty = Some(Claim::new(&self.service.of, self.room(ROOM.max(claim.room() * 2)))?);
                 claim.remove().map(|()| true)
             }
             Err(error) => {
@@ -208,20 +208,22 @@ impl<'a, 'o> Worker<'a, 'o> {
         // There may be more.
         self.looked = None;
         match found {
-            Found::Cut(claim) if is_call(&claim) => {
-                // All of them have one length.
-                claim.renote(SIZE);
-                self.ticket = false;
-                self.work_on(claim)?;
-            }
-            Found::Cut(claim) => self.bury(claim, Reason::Cut)?,
+            Found::Cut(claim) => match cut_call(&claim) {
+                // It says itself how long it is.
+                Some(length) => {
+                    claim.renote(length);
+                    self.ticket = false;
+                    self.work_on(claim)?;
+                }
+                None => self.bury(claim, Reason::Cut)?,
+            },
             Found::Message(claim) if claim.attempts() <= self.service.options.retry => {
                 self.watch.event(&Event::TakenUp { attempts: claim.attempts() });
                 self.ticket = false;
                 self.work_on(claim)?;
             }
             Found::Message(claim) if is_call(&claim) => {
-                give_up(&claim, self.signals, &mut self.stop)?;
+                self.attempt.give_up(&claim)?;
                 self.drop_call(claim, Reason::Tried)?;
             }
             Found::Message(claim) if self.service.dead.is_some() => self.bury(claim, Reason::Tried)?,
@@ -233,7 +235,7 @@ impl<'a, 'o> Worker<'a, 'o> {
     /// Make an attempt at the message of a claim.
     fn work_on(&mut self, claim: Claim) -> Result<()> {
         // If the command cannot be run, the claim is closed, and free for another server.
-        let verdict = match self.attempt.run(&claim, self.signals, &mut self.stop) {
+        let verdict = match self.attempt.run(&claim, self.signals, &mut self.stop, self.watch) {
             Err(error) if error.kind == ErrorKind::NoRoom => Verdict::Failed(Reason::NotStarted(error)),
             other => other?,
         };
