@@ -110,7 +110,7 @@ fn lines_of_flock() {
         "flock L ./no-such-command 2>/dev/null; echo",
         "[ \"$HELD\" ] || HELD=1 exec flock -n L echo once",
     ] {
-        let theirs = t.bash(&line.replace(" L", &format!(" {file}"))).run();
+        let theirs = t.bash(&line.replace(" L", &format!(" '{file}'"))).run();
         let ours = t.bash(&line.replace("flock", "shmlock -q").replace(" L", &format!(" {lock}"))).run();
         assert_eq!((ours.status, &ours.stdout), (theirs.status, &theirs.stdout), "{line}");
     }

@@ -213,8 +213,8 @@ fn wait_for_the_next_change() {
             ("echo -n one | shmput $A", "one"),
             ("echo -n two | shmput $A", "two"),
             ("echo -n T | shmput -i $A", "Two"),
-            (&*format!("echo -n W | dd of={path} bs=1 seek=1 conv=notrunc 2>/dev/null"), "TWo"),
-            (&*format!("truncate -s 1 {path}"), "T"),
+            (&*format!("echo -n W | dd of='{path}' bs=1 seek=1 conv=notrunc 2>/dev/null"), "TWo"),
+            (&*format!("truncate -s 1 '{path}'"), "T"),
         ] {
             let waiting = watching(&address);
             // Neither a look nor another name is a change.
