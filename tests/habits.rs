@@ -115,11 +115,11 @@ fn lines_of_flock() {
         assert_eq!((ours.status, &ours.stdout), (theirs.status, &theirs.stdout), "{line}");
     }
     // The form of a shell, which holds a descriptor open: theirs, then ours.
-    let script = "exec 9<>$F; flock 9; flock -n $F true || echo held; flock -u 9; flock -n $F echo free
-        flock -n 9; exec 9>&-; flock -n $F echo closed; (flock -n 9 && flock -n $F true || echo inner) 9<>$F; flock -n $F echo outer";
+    let script = "exec 9<>\"$F\"; flock 9; flock -n \"$F\" true || echo held; flock -u 9; flock -n \"$F\" echo free
+        flock -n 9; exec 9>&-; flock -n \"$F\" echo closed; (flock -n 9 && flock -n \"$F\" true || echo inner) 9<>\"$F\"; flock -n \"$F\" echo outer";
     let theirs = t.bash(script).env("F", &file).run().text();
     let ours = script.replace("flock 9", "shmlock --fd 9 $L").replace("flock -n 9", "shmlock --fd 9 -n $L");
-    let ours = ours.replace("flock -u 9", "shmlock --fd 9 -u $L").replace("flock -n $F", "shmlock -q -n $L");
+    let ours = ours.replace("flock -u 9", "shmlock --fd 9 -u $L").replace("flock -n \"$F\"", "shmlock -q -n $L");
     let ours = t.bash(&ours).env("L", &lock).env("F", format!("/dev/shm{lock}")).run().text();
     assert_eq!((&*ours, &*theirs), ("held\nfree\nclosed\ninner\nouter", "held\nfree\nclosed\ninner\nouter"));
 }
