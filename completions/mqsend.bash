@@ -23,7 +23,7 @@ _mqsend() {
 
     case "${cmd}" in
         mqsend)
-            opts="-c -m -x -p -t -n -w -E -q -l -0 -h -V --create --max-messages --message-size --mode --exclusive --foreign --priority --type --nonblock --timeout --busy-status --quiet --lines --null --help --version"
+            opts="-c -m -x -p -t -n -w -E -q -l -0 -h -V --create --max-messages --message-size --mode --exclusive --foreign --priority --type --spill --nonblock --timeout --busy-status --quiet --lines --null --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -79,6 +79,13 @@ _mqsend() {
                     return 0
                     ;;
                 -t)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --spill)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

@@ -3,6 +3,7 @@ complete -c mqsend -l message-size -d 'POSIX: the largest message in bytes' -r -
 complete -c mqsend -s m -l mode -d 'Its permissions [default: 0600 less the umask]' -r -f
 complete -c mqsend -s p -l priority -d 'POSIX: 0 to 32767, higher ones first [default: 0]' -r -f
 complete -c mqsend -s t -l type -d 'System V: 1 or more [default: 1]' -r -f
+complete -c mqsend -l spill -d 'Messages that are too long go through memory' -r -f
 complete -c mqsend -s w -l timeout -d 'Wait no longer than this: 2, .5, 1m30s' -r -f
 complete -c mqsend -s E -l busy-status -d 'Status instead of 75 and 124' -r -f
 complete -c mqsend -s c -l create -d 'Create the queue if it is absent'

@@ -3,6 +3,7 @@
 
 mod create;
 mod limits;
+mod spill;
 mod sysv;
 mod sysv_limits;
 

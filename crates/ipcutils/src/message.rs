@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use base64::Engine;
 use libipc::fs::copy::{self, OUTPUT};
 use libipc::process::signals::Deferred;
+use libipc::rpc::Body;
 use libipc::{Address, Error, ErrorKind, Result};
 
 use crate::app::Io;
@@ -53,6 +54,8 @@ pub struct Output<'fd> {
     longest: Option<(usize, &'fd Io<'fd>)>,
     /// Who is told of each message.
     told: Option<&'fd Io<'fd>>,
+    io: &'fd Io<'fd>,
+    failed: Vec<u8>,
     /// Signals are deferred while messages are here that are nowhere else.
     signals: Option<Deferred>,
 }
@@ -65,8 +68,9 @@ impl<'fd> Output<'fd> {
 
     /// Messages for this descriptor. A pipe is not enlarged: the messages in it are
     /// lost with its reader.
-    pub fn new(fd: BorrowedFd<'fd>, format: Format, taken: bool) -> Self {
-        Output { fd, format, taken, buffer: Vec::new(), ends: Vec::new(), longest: None, told: None, signals: None }
+    pub fn new(io: &'fd Io<'fd>, fd: BorrowedFd<'fd>, format: Format, taken: bool) -> Self {
+        let (buffer, ends, failed) = Default::default();
+        Output { io, fd, format, taken, buffer, ends, failed, longest: None, told: None, signals: None }
     }
 
     /// Write no more than the first bytes of a message, and say on standard error how many
@@ -133,6 +137,36 @@ impl<'fd> Output<'fd> {
         }
         self.ends.push(self.buffer.len());
         if self.buffer.len() >= Self::ENOUGH || self.ends.len() >= Self::MANY { self.flush() } else { Ok(()) }
+    }
+
+    /// Add the body that a reference tells of, and use it up when it is written. What is
+    /// wrong with it is said: the next message may be a good one.
+    ///
+    /// # Errors
+    /// Those of [`Output::flush`].
+    pub fn put_body(&mut self, address: &Address, body: Result<Body>, number: i64) -> Result<()> {
+        let bytes = body.and_then(|body| Ok((body.read()?, body)));
+        let (bytes, body) = match bytes {
+            Ok(read) => read,
+            Err(error) => {
+                let io = self.io;
+                self.failed.push(io.fail(&error, &[format!("a reference to it was in {address}")]));
+                return Ok(());
+            }
+        };
+        self.put(address, &bytes, number)?;
+        self.flush()?;
+        if self.taken
+            && let Err(error) = body.remove()
+        {
+            self.failed.push(self.io.fail(&error, &[]));
+        }
+        Ok(())
+    }
+
+    /// The statuses of bodies that could not be written.
+    pub fn failed(&self) -> &[u8] {
+        &self.failed
     }
 
     /// Write the messages that were added.

@@ -3,10 +3,11 @@
 use libipc::address::Form;
 use libipc::mq::{self, Direction, OpenOptions, Queue, Select};
 use libipc::process::signals::Interrupting;
+use libipc::rpc::Body;
 use libipc::wait::{Timeout, Wait};
 use libipc::{Address, Error, ErrorKind, Hint, Kind, Result};
 
-use crate::app::{Io, Outcome, Tool};
+use crate::app::{Io, Outcome, Tool, combined};
 use crate::args::{self, Ends, NewQueue, Waiting};
 use crate::message::{Format, Output};
 use crate::undo::{or_discard, wait_or_discard};
@@ -76,15 +77,15 @@ impl Tool for Args {
         let longest = self.truncate.map(|longest| usize::try_from(longest).unwrap_or(usize::MAX));
         let said = self.verbose.then_some(io);
         let words: Vec<_> = self.address.iter().map(Address::to_string).collect();
-        wait_or_discard(&mut queues[..], words.join(", "), |queues| {
-            let Some(out) = out else { return mq::wait_for_any(queues, &mut wait).map(drop) };
-            let mut output = Output::new(out, self.format(), !self.peek).cut(longest, io).telling(said);
+        let failed = wait_or_discard(&mut queues[..], words.join(", "), |queues| {
+            let Some(out) = out else { return mq::wait_for_any(queues, &mut wait).map(|_| Vec::new()) };
+            let mut output = Output::new(io, out, self.format(), !self.peek).cut(longest, io).telling(said);
             let received = self.receive_all(queues, &mut wait, &mut output);
             // Taken messages are written whatever ended the receiving. An error of that
             // matters more.
-            output.flush().and(received)
+            output.flush().and(received).map(|()| output.failed().to_vec())
         })?;
-        Ok(Outcome::Done)
+        Ok(combined(&failed))
     }
 }
 
@@ -177,7 +178,7 @@ impl Args {
                         }
                         let (message, number) = queue.receive(select, wait)?;
                         output.hold()?;
-                        output.put(&self.address[0], message, number)?;
+                        put(output, &self.address[0], message, number)?;
                     }
                     // Waiting takes no message: another process may take it first.
                     queues => {
@@ -203,11 +204,19 @@ impl Args {
     ) -> Result<bool> {
         for (queue, address) in queues.iter_mut().zip(&self.address) {
             match queue.receive(select, at_once) {
-                Ok((message, number)) => return output.put(address, message, number).map(|()| true),
+                Ok((message, number)) => return put(output, address, message, number).map(|()| true),
                 Err(error) if error.kind == ErrorKind::Busy => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(false)
+    }
+}
+
+/// Write a message, or the body that it tells of.
+fn put(output: &mut Output<'_>, address: &Address, message: &[u8], number: i64) -> Result<()> {
+    match Body::of(message) {
+        Some(body) => output.put_body(address, body, number),
+        None => output.put(address, message, number),
     }
 }

@@ -9,6 +9,7 @@ use libipc::address::Form;
 use libipc::fs::input::Input;
 use libipc::mq::{Create, Direction, LARGEST_PRIORITY, OpenOptions, Queue, longer_than_any, longest_message};
 use libipc::process::signals::Deferred;
+use libipc::rpc::{is_reference, send_spilled};
 use libipc::wait::Wait;
 use libipc::{Address, Discard, Error, ErrorKind, Kind, Result};
 
@@ -38,6 +39,9 @@ pub struct Args {
     /// System V: 1 or more [default: 1]
     #[arg(short, long, value_parser = args::number::<i64>(1..=args::LAST_TYPE))]
     r#type: Option<i64>,
+    /// Messages that are too long go through memory
+    #[arg(long, value_name = "SIZE", value_parser = args::size, num_args = 0..=1, require_equals = true, default_missing_value = "1T")]
+    spill: Option<u64>,
     #[command(flatten)]
     ends: Ends,
     #[command(flatten)]
@@ -47,6 +51,9 @@ pub struct Args {
         help = args::forms(Kind::Mq, &[]) + ", then messages")]
     address: Vec<OsString>,
 }
+
+/// More is not read into memory.
+const LONGEST_SPILLED: usize = 1 << 40;
 
 impl Tool for Args {
     fn run(self, io: &Io<'_>) -> anyhow::Result<Outcome> {
@@ -76,7 +83,12 @@ impl Tool for Args {
             if waited {
                 queue.check_linked()?;
             }
-            queue.send(message, number, &mut wait)?;
+            if self.spills(queue, message) {
+                let mode = self.create.mode_of(queue);
+                send_spilled(queue, mode, message, number, &mut wait)?;
+            } else {
+                queue.send(message, number, &mut wait)?;
+            }
             sent += 1;
             Ok(())
         });
@@ -108,6 +120,17 @@ impl Args {
         }
     }
 
+    fn longest(&self, address: &Address) -> usize {
+        if self.spill.is_some() { LONGEST_SPILLED } else { longest_message(address) }
+    }
+
+    /// Whether a message does not go through the queue itself. What looks like a
+    /// reference and is none must not be taken for one.
+    fn spills(&self, queue: &Queue, message: &[u8]) -> bool {
+        let long = |most: u64| message.len() as u64 > most.min(queue.largest() as u64) || is_reference(message);
+        self.spill.is_some_and(long)
+    }
+
     /// Call `send` with each message, and whether it may have been waited for.
     fn each_message(
         &self,
@@ -119,7 +142,7 @@ impl Args {
         if !messages.is_empty() {
             return messages.iter().try_for_each(|message| send(message.as_bytes(), false));
         }
-        let (input, longest) = (Input::new(io.stdin()?, INPUT)?, longest_message(address));
+        let (input, longest) = (Input::new(io.stdin()?, INPUT)?, self.longest(address));
         let too_long = || longer_than_any(address);
         let Some(end) = self.ends.end() else {
             // Nobody types a message to a command that is to make a queue.

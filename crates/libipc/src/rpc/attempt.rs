@@ -4,16 +4,19 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use nix::libc::{SIGKILL, SIGTERM};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::answer::{Caller, Callers, Reached};
+use super::body::{self, Body};
 use super::claim::Claim;
 use super::envelope::{Envelope, SIZE};
 use super::filter::{Exchanged, Filter, GRACE};
 use super::report::{Reason, Watch};
-use crate::base::error::Result;
+use crate::base::error::{Error, ErrorKind, Result, errno_of};
 use crate::base::wait::Deadline;
 use crate::process::command::{Child, End, Running};
 use crate::process::signals::{Came, Requests};
@@ -65,6 +68,11 @@ pub(super) fn is_call(claim: &Claim) -> bool {
 pub(super) fn cut_call(claim: &Claim) -> Option<usize> {
     let envelope = Envelope::decode(&claim.beginning(SIZE).ok()?, None)?;
     Some(envelope.map_or(SIZE, |envelope| envelope.length()))
+}
+
+/// The same of a reference to a body.
+pub(super) fn cut_reference(claim: &Claim) -> Option<usize> {
+    claim.beginning(body::SIZE).is_ok_and(|beginning| body::is_reference(&beginning)).then_some(body::SIZE)
 }
 
 /// What becomes of a call before its command runs.
@@ -126,24 +134,49 @@ impl Attempt<'_> {
                 }
             }
         }
+        let body = match Body::of(&claim.beginning(body::SIZE + 1)?).transpose() {
+            Ok(body) => body,
+            // Its server died between the removal of the body and that of the claim.
+            Err(error) if error.kind == ErrorKind::Missing && claim.attempts() > 0 => return Ok(Verdict::Done),
+            Err(error) => return Ok(Verdict::Refused(Reason::NoBody(error))),
+        };
+        let verdict = self.run_with(claim, body.as_ref(), (caller.as_ref(), fds, follows), (signals, stop), watch)?;
+        if let (Verdict::Done, Some(body)) = (&verdict, body) {
+            // Its owner's next sweep will do, if this may not.
+            let _ = body.remove();
+        }
+        Ok(verdict)
+    }
+
+    /// Run the command, or have it answer.
+    fn run_with(
+        &mut self,
+        claim: &Claim,
+        body: Option<&Body>,
+        (caller, fds, follows): (Option<&Caller>, Option<[OwnedFd; PASSED]>, bool),
+        (signals, stop): (&Requests, &mut Option<i32>),
+        watch: &dyn Watch,
+    ) -> Result<Verdict> {
         if self.lines {
             let line = match fds {
                 Some([input, ..]) => read_line(File::from(input)),
+                None if body.is_some() => body.map_or(Ok(Vec::new()), Body::read).map(Ok),
                 None if follows => claim.message().map(|mut message| message.split_off(SIZE)).map(Ok),
                 None => claim.message().map(Ok),
             };
             let line = match line? {
                 Ok(line) => line,
-                Err(why) => return Ok(refuse_line(caller.as_ref(), why)),
+                Err(why) => return Ok(refuse_line(caller, why)),
             };
-            return self.run_line(claim, line, caller.as_ref(), (signals, stop), watch);
+            return self.run_line(claim, line, caller, (signals, stop), watch);
         }
-        let input = match (&caller, follows) {
-            (Some(_), false) => None,
-            (_, true) => Some(claim.input(SIZE)?),
-            (None, false) => Some(claim.input(0)?),
+        let input = match (caller, body) {
+            (Some(_), _) if follows => Some(claim.input(SIZE)?),
+            (Some(_), _) => None,
+            (None, Some(body)) => Some(input_of(&body.read()?)?),
+            (None, None) => Some(claim.input(0)?),
         };
-        self.run_command(claim, input, (caller.as_ref(), fds), signals, stop)
+        self.run_command(claim, input, (caller, fds), signals, stop)
     }
 
     /// Run the command for a message.
@@ -317,6 +350,14 @@ impl Attempt<'_> {
             deadline = Deadline::after(Some(GRACE));
         }
     }
+}
+
+/// A copy of a body, as a file to read from its beginning.
+fn input_of(bytes: &[u8]) -> Result<File> {
+    let failed = |errno| Error::errno("memory for a command's input", errno);
+    let input = File::from(memfd_create("message", MFdFlags::MFD_CLOEXEC).map_err(failed)?);
+    input.write_all_at(bytes, 0).map_err(|error| failed(errno_of(&error)))?;
+    Ok(input)
 }
 
 /// The longest line that is read of a caller.

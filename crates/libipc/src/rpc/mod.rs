@@ -5,6 +5,7 @@
 //! | `claim` | where a message lies from the instant in which the kernel gives it out |
 //! | [`Caller`], `peer` | requests that wait for their answers |
 //! | `envelope`, `wire`, `answer` | the message of a request; what server and caller say; the server's side |
+//! | [`Body`], [`send_spilled`] | a message that is too long for its queue |
 //! | `attempt` | the command, run once for a message |
 //! | `filter` | a command that is started once and answers lines |
 //! | `worker` | takes messages, one after another, until it is to end |
@@ -18,6 +19,7 @@
 
 mod answer;
 mod attempt;
+mod body;
 mod call;
 mod claim;
 mod envelope;
@@ -30,6 +32,7 @@ mod tickets;
 mod wire;
 mod worker;
 
+pub use body::{Body, is_reference, send_spilled};
 pub use call::{CallOptions, Caller, Request};
 pub use report::{Event, Reason, Watch};
 pub use service::{Options, Service};

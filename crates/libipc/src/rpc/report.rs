@@ -92,6 +92,8 @@ pub enum Reason {
     Cut,
     /// It begins as a call, and is none: in which way.
     Corrupt(&'static str),
+    /// It tells of a body that is not there, or is another's.
+    NoBody(Error),
     /// The caller is there, and does not answer.
     Silent,
     /// The caller has died, or waits no longer.
@@ -108,7 +110,7 @@ impl fmt::Display for Reason {
             Reason::Unanswered(end) => write!(f, "{}, without an answer of one line", Reason::Ended(*end)),
             Reason::NoLine(why) => f.write_str(why),
             Reason::TimedOut(limit) => write!(f, "the command took longer than {limit:?}"),
-            Reason::NotStarted(error) => write!(f, "{error}"),
+            Reason::NotStarted(error) | Reason::NoBody(error) => write!(f, "{error}"),
             Reason::Stopped => f.write_str("the command was ended with its server"),
             Reason::Cut => {
                 f.write_str("its server was killed at the moment of receipt, and NUL bytes at its end may be missing")

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::attempt::{Attempt, Verdict, cut_call, is_call};
+use super::attempt::{Attempt, Verdict, cut_call, cut_reference, is_call};
 use super::claim::{Claim, Found, next_orphan};
 use super::report::{Event, Reason, Watch};
 use super::service::Service;
@@ -208,7 +208,7 @@ impl<'a, 'o> Worker<'a, 'o> {
         // There may be more.
         self.looked = None;
         match found {
-            Found::Cut(claim) => match cut_call(&claim) {
+            Found::Cut(claim) => match cut_call(&claim).or_else(|| cut_reference(&claim)) {
                 // It says itself how long it is.
                 Some(length) => {
                     claim.renote(length);
