@@ -137,6 +137,71 @@ fn objects_in_the_way_are_treated_as_the_message_says() {
     ]);
 }
 
+/// Cures that are another command: it succeeds.
+#[test]
+fn another_command_works_as_the_message_says() {
+    let t = Test::new();
+    let script = "
+        set +e
+        ringput /r <<<x; shmput /s <<<x; shmlock /l -- true; semop -c 1 /sem; semop -c 1,2 key:7; mqsend -c key:5 x
+        perl -e '$i = semget(55, 1, 01600)' 2>/dev/null
+        fails() { # COMMAND CURE: a pattern, whose part in front of a space and a parenthesis is typed
+            if bash -c \"$1\" >out 2>message; then echo \"$1: does not fail\"; return; fi
+            cure=$(grep -oEe \"$2\" message | head -n 1)
+            [ -n \"$cure\" ] || { echo \"$1: no cure in $(cat message)\"; return; }
+            bash -c \"$cure\" >out 2>&1 </dev/null || echo \"$cure fails: $(cat out)\"
+        }
+        fails 'shmcat /r' 'ringcat /r'
+        fails 'shmcat /l' 'shmlock --status /l'
+        fails 'shmcat mq:/s' 'mqrecv /s' >not-there; grep -q 'does not exist' not-there || cat not-there
+        fails 'ringput /s' 'ipcunlink shm:/s'; shmput /s <<<x
+        fails 'ringput /l' 'ipcunlink lock:/l'; shmlock /l -- true
+        fails 'shmlock /s -- true' 'ipcunlink shm:/s'; shmput /s <<<x
+        fails 'shmlock /r -- true' 'ipcunlink ring:/r'; ringput /r <<<x
+        fails 'shmput /r <<<x' 'ipcunlink ring:/r'; ringput /r <<<x
+        fails 'semop -c 1 key:7' 'ipcunlink sem:key:0x[0-9a-f]*'
+        fails 'semop -n -c 1 key:55 -1' 'semop --set [0-9,]* key:0x[0-9a-f]*' 2>/dev/null";
+    if t.lacks("perl") {
+        return;
+    }
+    if let Some(run) = t.unshared("--ipc --mount", script) {
+        assert_eq!(run.run().text(), "");
+    }
+}
+
+/// Cures that change the address, or add an option: the same command succeeds with it.
+#[test]
+fn the_same_command_works_as_the_message_says() {
+    let t = Test::new();
+    let script = "
+        set +e
+        ringput /r <<<x; shmput /s <<<x; semop -c 1 /sem; mqsend -c key:7 x; mqsend -c key:8 x
+        mqsend -c --max-messages 2 --message-size 8 /q x
+        mended() { # COMMAND CURE EDIT: sed turns COMMAND into the mended one
+            if bash -c \"$1\" >out 2>message; then echo \"$1: does not fail\"; return; fi
+            grep -qFe \"$2\" message || echo \"$1: $2 is not in $(cat message)\"
+            again=$(sed -E \"$3\" <<<\"$1\")
+            bash -c \"$again\" >out 2>&1 || echo \"$again fails: $(cat out)\"
+        }
+        mended 'mqsend key:9 x' '-c creates it' 's/mqsend/mqsend -c/'
+        mended 'semop -n key:9 -1' '-c VALUE,... creates it' 's/-n/-c 1/'
+        mended 'mqrecv 7' 'say id:7 or key:7' 's/7/key:7/'
+        mended 'mqsend file:/x y' 'say /name, key:N' 's/file:.x/key:8/'
+        mended 'ipcls shm:/r' 'say ring:/r' 's/shm/ring/'
+        mended 'ipcls /s' 'put shm:, ring:, lock:, mq: or sem: in front' 's,/s,shm:/s,'
+        mended 'ipcunlink --dry-run /s' 'put shm:, ring:, lock:, mq: or sem: in front' 's,/s,shm:/s,'
+        mended 'ipcset -m 600 s' 'say KIND:ADDRESS' 's, s, shm:/s,'
+        mended 'shmput -i /s <<<longer' 'ipcset --size N shm:/s' 's,^,ipcset --size 7 shm:/s; ,'
+        mended 'shmput --size 2 key:6 <<<longer' 'give a larger --size' 's/2/7/'
+        mended 'mqsend /q longer-than-8' 'with a larger --message-size' 's/.*/ipcunlink mq:\\/q; mqsend -c --max-messages 2 --message-size 16 \\/q longer-than-8/'
+        head -c 5000 /dev/zero | tr '\\0' x >long; echo >>long
+        mended 'ringput -l -s 4K /rr <long' 'larger one with -s' 's/.*/ipcunlink ring:\\/rr; ringput -l -s 8K \\/rr <long/'";
+    let Some(t) = (!t.lacks("POSIX queues")).then_some(t) else { return };
+    if let Some(run) = t.unshared("--ipc --mount", script) {
+        assert_eq!(run.run().text(), "");
+    }
+}
+
 /// The mutex of a C program whose holder died.
 #[test]
 fn f7_a_mutex_is_reset_as_the_message_says() {

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use super::entry::{Access, Entry, Object, RACES};
 use super::temporary::is_temporary;
-use crate::base::address::{Kind, KindAddress};
+use crate::base::address::{Address, Kind, KindAddress};
 use crate::base::error::{Error, ErrorKind, Hint, Result, Spelling};
 
 /// The first bytes of a ring's object: ipcutils-ring(5).
@@ -35,6 +35,14 @@ pub(crate) fn kind_of(file: &File) -> Kind {
 /// The error of a name whose object is of another kind than was expected.
 pub(crate) fn is_a(entry: &Entry, kind: Kind) -> Error {
     Error::new(ErrorKind::Unexpected, entry.label(), format!("is a {}", kind.noun()))
+}
+
+/// The error of a file that is no ring or no lock: what it is, and what removes it.
+pub(crate) fn is_no(file: &File, wanted: Kind, address: &Address) -> Error {
+    let found = kind_of(file);
+    let problem = format!("is no {}: it is a {}", wanted.noun(), found.noun());
+    let object = KindAddress { kind: found, address: address.clone() };
+    Error::new(ErrorKind::Unexpected, address, problem).hint(Hint::RemoveIfUnused(object))
 }
 
 /// Refuse names that mean something else to this toolkit or to the C library.

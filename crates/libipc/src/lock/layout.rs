@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::base::address::{Address, Kind, KindAddress};
 use crate::base::error::{Error, ErrorKind, Hint, Result, errno_of};
-use crate::fs::kind::LOCK_MAGIC;
+use crate::fs::kind::{LOCK_MAGIC, is_no};
 use crate::process::life;
 
 /// The object's size in bytes.
@@ -115,12 +115,14 @@ pub(super) fn identify(file: &File, address: &Address) -> Result<[u8; USED]> {
     let refuse = |problem: String| Err(Error::new(ErrorKind::Unexpected, address, problem));
     match file.read_exact_at(&mut content, 0) {
         Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return refuse("is no lock".to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            return Err(is_no(file, Kind::Lock, address));
+        }
         Err(error) => return Err(Error::errno(address, errno_of(&error))),
     }
     let found = [VERSION_AT, ORDER_AT, USED_AT].map(|at| number(&content, at));
     match found {
-        _ if content[..LOCK_MAGIC.len()] != LOCK_MAGIC => refuse("is no lock".to_owned()),
+        _ if content[..LOCK_MAGIC.len()] != LOCK_MAGIC => return Err(is_no(file, Kind::Lock, address)),
         [VERSION, ORDER, used] if used == USED as u32 => Ok(content),
         [_, order, _] if order == ORDER.swap_bytes() => {
             refuse("is a lock of a machine with another byte order".to_owned())
@@ -130,10 +132,7 @@ pub(super) fn identify(file: &File, address: &Address) -> Result<[u8; USED]> {
         }
         _ => refuse("is corrupt: its header is none of a lock".to_owned()),
     }
-    .map_err(|error: Error| {
-        let kind = if content[..LOCK_MAGIC.len()] == LOCK_MAGIC { Kind::Lock } else { Kind::Shm };
-        error.hint(remove(kind, address))
-    })
+    .map_err(|error: Error| error.hint(remove(address)))
 }
 
 /// Check the size of what is otherwise a lock.
@@ -142,12 +141,12 @@ pub(super) fn check_size(size: u64, address: &Address) -> Result<()> {
         return Ok(());
     }
     let problem = format!("is corrupt: a lock has {SIZE} bytes, this one {size}");
-    Err(Error::new(ErrorKind::Unexpected, address, problem).hint(remove(Kind::Lock, address)))
+    Err(Error::new(ErrorKind::Unexpected, address, problem).hint(remove(address)))
 }
 
 /// The hint for an object that cannot be used.
-fn remove(kind: Kind, address: &Address) -> Hint {
-    Hint::RemoveIfUnused(KindAddress { kind, address: address.clone() })
+fn remove(address: &Address) -> Hint {
+    Hint::RemoveIfUnused(KindAddress { kind: Kind::Lock, address: address.clone() })
 }
 
 /// Mark this process as the holder: first who it is, then that there is one. A death

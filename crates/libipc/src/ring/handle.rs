@@ -14,6 +14,7 @@ use crate::base::owner::Owners;
 use crate::base::wait::{Timeout, Wait};
 use crate::fs::byte_lock::{self, LockMode, Range};
 use crate::fs::entry::{Access, Entry, Object};
+use crate::fs::kind::{RING_MAGIC, is_no};
 use crate::shared::memory::{Mapped, Memory};
 use crate::sys::memory::{self, Region};
 
@@ -62,8 +63,8 @@ impl Handle {
         let mut bytes = [0; CONSTANT];
         let read = object.file().read_at(&mut bytes, 0);
         let n = read.map_err(|error| failed(errno_of(&error)))?;
-        if n < CONSTANT {
-            return Err(unexpected("is no ring"));
+        if n < CONSTANT || bytes[..8] != RING_MAGIC {
+            return Err(is_no(object.file(), Kind::Ring, &entry.address()));
         }
         let size = object.size_now().map_err(failed)?;
         let constant = read_constant(&bytes, size).map_err(unexpected)?;
