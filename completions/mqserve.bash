@@ -23,7 +23,7 @@ _mqserve() {
 
     case "${cmd}" in
         mqserve)
-            opts="-c -m -j -l -n -w -h -V --create --max-messages --message-size --mode --jobs --retry --dead --timeout --count --drain --lines --nonblock --help --version"
+            opts="-c -m -j -l -n -w -h -V --create --max-messages --message-size --mode --jobs --retry --dead --timeout --count --drain --lines --log --nonblock --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -94,6 +94,13 @@ _mqserve() {
                     ;;
                 --count)
                     COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
                     fi

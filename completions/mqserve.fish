@@ -6,6 +6,8 @@ complete -c mqserve -l retry -d 'How often a message is tried again' -r -f
 complete -c mqserve -l dead -d 'The queue for messages that cannot be done' -r -f
 complete -c mqserve -l timeout -d 'How long the command may take' -r -f
 complete -c mqserve -l count -d 'Take N messages' -r -f
+complete -c mqserve -l log -d 'With json: an object for each event' -r -f -a "text\t'A line for what goes wrong'
+json\t'A JSON object for each event'"
 complete -c mqserve -s w -d 'Status 124 if no message comes for so long' -r -f
 complete -c mqserve -s c -l create -d 'Create the queue if it is absent'
 complete -c mqserve -l drain -d 'End when the queue is empty and all is done'

@@ -121,3 +121,26 @@ fn an_idle_server_sleeps() {
         assert!(server.ticks() < 20, "{}", server.ticks());
     }
 }
+
+#[test]
+fn events_as_json() {
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
+    for queue in super::both(&t) {
+        let dead = crate::util::queues::empty(&t, "dead");
+        send(&t, &[&queue, "good", "bad"]).ok();
+        let args = ["--log", "json", "--retry", "1", "--dead", &dead, "--drain", &queue];
+        let output = serve(&t, &args, "grep -q good").run();
+        let lines: Vec<serde_json::Value> =
+            output.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let events: Vec<_> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
+        assert_eq!(events, ["taken", "done", "taken", "failed", "taken", "dead"], "{output:?}");
+        assert_eq!(
+            (&lines[0]["bytes"], &lines[0]["call"], &lines[4]["attempt"]),
+            (&4.into(), &false.into(), &2.into())
+        );
+        assert!(lines[1]["seconds"].is_f64() && lines[3]["pause"] == 0.1, "{output:?}");
+        assert_eq!(lines[5]["reason"], "the command ended with status 1");
+        assert!(lines.iter().all(|line| line["time"].as_str().unwrap().ends_with('Z')), "{output:?}");
+        crate::util::queues::drain(&t, &dead);
+    }
+}

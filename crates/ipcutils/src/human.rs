@@ -43,6 +43,11 @@ pub fn timestamp(moment: SystemTime) -> String {
     moment.unwrap_or(if seconds < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX }).to_string()
 }
 
+/// This moment in the same form, with milliseconds.
+pub fn now() -> String {
+    format!("{:.3}", jiff::Timestamp::now())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

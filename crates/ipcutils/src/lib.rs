@@ -8,7 +8,7 @@
 //! | [`app`] | the frame: arguments in, bytes out, exit status |
 //! | [`args`] | what the tools' options share: groups, and parsers of values |
 //! | [`operand`], [`records`] | what comes in: FILE, lines |
-//! | [`message`], [`show`] | what goes out: messages, objects |
+//! | [`message`], [`show`], [`report`] | what goes out: messages, objects, what mqserve does |
 //! | [`owner`] | the warning about a holder that died |
 //! | [`existing`] | the warning about an object that is not as it was to be made |
 //! | [`undo`] | what was made for a command that failed |
@@ -27,6 +27,7 @@ pub mod message;
 pub mod operand;
 pub mod owner;
 pub mod records;
+pub mod report;
 pub mod show;
 pub mod tools;
 pub mod undo;

@@ -103,6 +103,14 @@ impl<'fd> Io<'fd> {
         }
     }
 
+    /// Write a value to standard error as JSON, on one line. If standard error cannot be
+    /// written to, nobody reads it.
+    pub fn log(&self, value: &impl serde::Serialize) {
+        if let (Some(stderr), Ok(json)) = (self.stderr, serde_json::to_string(value)) {
+            let _ = copy::write_all(stderr, format!("{json}\n").as_bytes(), None);
+        }
+    }
+
     /// Write an error that does not fail the tool to standard error.
     pub fn note(&self, error: &Error) {
         self.warn(hints::line(error, &[], self.tool));

@@ -11,6 +11,7 @@ use libipc::{Address, Error, ErrorKind, Hint, Kind, Result};
 
 use crate::app::{Io, Outcome, Tool, status};
 use crate::args::{self, NewQueue};
+use crate::report;
 use crate::undo::or_discard;
 
 /// Run a command for each message of a queue, and lose none
@@ -40,6 +41,9 @@ pub struct Args {
     /// COMMAND runs on, and answers each line with a line
     #[arg(short, long)]
     lines: bool,
+    /// With json: an object for each event
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_enum, hide_possible_values = true)]
+    log: Log,
     /// Do not wait: status 75 without a message
     #[arg(short, long)]
     nonblock: bool,
@@ -72,7 +76,7 @@ impl Tool for Args {
         let queue = or_discard(dead.as_slice(), Queue::open(&self.address, &open))?;
         self.create.report_existing(io, &self.address, &queue);
         let service = Service::new(queue, dead, self.options())?;
-        Ok(match service.run(&Reports { io, address: &self.address })? {
+        Ok(match service.run(&Reports { io, address: &self.address, log: self.log })? {
             0 => Outcome::Done,
             status => Outcome::Failed(status),
         })
@@ -99,31 +103,32 @@ impl Args {
     }
 }
 
+/// How it is told what happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Log {
+    /// A line for what goes wrong.
+    Text,
+    /// A JSON object for each event.
+    Json,
+}
+
 /// What happens, as lines on standard error.
 struct Reports<'a> {
     io: &'a Io<'a>,
     address: &'a Address,
+    log: Log,
 }
 
 impl Watch for Reports<'_> {
     fn event(&self, event: &Event<'_>) {
-        let address = self.address;
-        let line = match event {
-            Event::Failed { reason, attempt, pause } => {
-                format!("attempt {attempt} failed: {reason}; tried again in {pause:?}")
+        match self.log {
+            Log::Json => self.io.log(&report::Logged::new(self.address, event)),
+            Log::Text => {
+                if let Some(line) = report::line(event) {
+                    self.io.warn(format_args!("{}: {line}", self.address));
+                }
             }
-            Event::Dead { reason, queue, .. } => format!("a message went to {queue}: {reason}"),
-            Event::Kept { reason, claim, refused: None, .. } => format!("a message stays in shm:{claim}: {reason}"),
-            Event::Kept { reason, claim, refused: Some(error), .. } => {
-                format!("a message stays in shm:{claim}: {reason}, and {error}")
-            }
-            Event::Dropped { reason } => format!("a message is dropped: {reason}"),
-            Event::TakenUp { attempts } => {
-                format!("a message that a server has left is taken up, attempts: {attempts}")
-            }
-            Event::WorkerDied { signal } => format!("a worker was killed by signal {signal}, and is replaced"),
-        };
-        self.io.warn(format_args!("{address}: {line}"));
+        }
     }
 
     fn answer(&self, line: &[u8]) -> Result<()> {

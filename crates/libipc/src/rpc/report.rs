@@ -9,6 +9,24 @@ use crate::process::command::End;
 /// Something that happened to a message.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
+    /// An attempt begins.
+    Taken {
+        /// Which attempt, from 1 on.
+        attempt: u32,
+        /// Bytes of the message, as it was in the queue.
+        bytes: usize,
+        /// Its priority or type.
+        number: i64,
+        /// Whether it is a call.
+        call: bool,
+    },
+    /// Nothing is left to do for it.
+    Done {
+        /// Which attempt it was.
+        attempt: u32,
+        /// How long the attempt took.
+        took: Duration,
+    },
     /// An attempt failed, and the message is tried again after a pause.
     Failed {
         /// Which attempt, from 1 on.

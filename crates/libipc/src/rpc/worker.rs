@@ -234,6 +234,9 @@ impl<'a, 'o> Worker<'a, 'o> {
 
     /// Make an attempt at the message of a claim.
     fn work_on(&mut self, claim: Claim) -> Result<()> {
+        let (attempt, begin) = (claim.attempts().saturating_add(1), Instant::now());
+        let (bytes, number) = (claim.length(), claim.number());
+        self.watch.event(&Event::Taken { attempt, bytes, number, call: is_call(&claim) });
         // If the command cannot be run, the claim is closed, and free for another server.
         let verdict = match self.attempt.run(&claim, self.signals, &mut self.stop, self.watch) {
             Err(error) if error.kind == ErrorKind::NoRoom => Verdict::Failed(Reason::NotStarted(error)),
@@ -241,7 +244,10 @@ impl<'a, 'o> Worker<'a, 'o> {
         };
         self.busy = Instant::now();
         match verdict {
-            Verdict::Done => self.finish(claim),
+            Verdict::Done => {
+                self.watch.event(&Event::Done { attempt, took: begin.elapsed() });
+                self.finish(claim)
+            }
             Verdict::Dropped(reason) => self.drop_call(claim, reason),
             Verdict::Failed(Reason::Stopped) => {
                 // It has not failed by itself.
