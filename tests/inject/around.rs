@@ -67,6 +67,34 @@ fn m24_without_memfd() {
     }
 }
 
+/// The kernel kills who exceeds the memory of a control group: what was there stays, and
+/// nothing else does.
+#[test]
+fn m24_within_a_control_group() {
+    let t = Test::new();
+    let script = "
+        # The shell tells who was killed.
+        exec 2>/dev/null
+        set +o pipefail
+        group=/sys/fs/cgroup/memory/$GROUP limit=memory.limit_in_bytes
+        [ -d /sys/fs/cgroup/memory ] || { group=/sys/fs/cgroup/$GROUP limit=memory.max; }
+        mkdir $group && echo 8M >$group/$limit || { rmdir $group || :; echo none; exit 0; }
+        trap 'rmdir $group' EXIT
+        within() { bash -c \"echo \\$\\$ >$group/cgroup.procs; $1\" >out 2>&1; }
+        echo old | shmput /x
+        within 'head -c 100M /dev/zero | shmput /x' && echo done
+        within 'head -c 100M /dev/zero | shmput key:5' && echo done
+        within 'seq 100000 | ringput -s 64M /r' && echo done
+        within 'mqsend -c key:8 x; mqserve --drain key:8 -- true; shmlock /l -- true; semop -c 1 key:9 -1' || cat out
+        shmcat /x; ls -A /dev/shm; ipcls -A --api sysv";
+    let Some(run) = t.unshared("--ipc --mount", script) else { return };
+    let output = run.env("GROUP", &t.name("group")[1..]).run();
+    if output.stdout == b"none\n" {
+        return said("not tested: no control group with a limit can be made");
+    }
+    assert_eq!(output.text(), "old\nl\nx\nmq:key:0x00000008\nsem:key:0x00000009");
+}
+
 /// With an access control list the bits of the group are those of its mask. As bits
 /// they would give the group what a single user has.
 #[test]

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+mod calls;
 mod ipcls;
 mod lock;
 mod queues;
@@ -27,6 +28,7 @@ type Measure = fn(&Bench);
 const TOPICS: &[(&str, Measure)] = &[
     ("segments", segments::measure),
     ("queues", queues::measure),
+    ("calls", calls::measure),
     ("ring", ring::measure),
     ("semop", semop::measure),
     ("lock", lock::measure),
