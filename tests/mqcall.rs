@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::util::queues::{empty, send};
+use crate::util::queues::{empty, raw, send};
 use crate::util::{Run, Running, Test, noise, rounds, wait_until};
 
 /// A server that runs this script for each call.
@@ -238,8 +238,14 @@ fn l7_corrupt_calls() {
     let Some(t) = Test::with(&["POSIX queues"]) else { return };
     let queue = empty(&t, "q");
     call(&t, &["-w", "0", &queue, "x"]).run().fails(124);
-    let good = t.cmd("mqrecv").args([&queue]).run().ok();
+    let good = raw(&queue);
     assert_eq!(good.len(), 64);
+    // It is no message for people.
+    t.cmd("mqsend").args([&queue]).stdin(&good[..]).run().ok();
+    send(&t, &[&queue, "next"]).ok();
+    let out = t.cmd("mqrecv").args([&queue]).run();
+    assert!(out.status == 8 && out.stderr.contains("has a call of mqcall"), "{out:?}");
+    assert_eq!(out.stdout, b"next");
     let mut server = t.cmd("mqserve").args([&queue, "--", "sh", "-c", "echo done >&2; cat"]).spawn_open();
     drop(server.child.stdin.take());
     // Not its first bytes: then it is work.

@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use nix::libc::O_NONBLOCK;
+use nix::sys::signal::Signal;
 
-use crate::util::queues::empty;
-use crate::util::{AS_OTHER, Test, entries};
+use crate::util::queues::{drain, empty, full, raw, send};
+use crate::util::{AS_OTHER, Test, entries, wait_until};
 
 /// The bodies in /dev/shm that begin with the reference of a message, or all.
 fn bodies() -> Vec<String> {
@@ -22,7 +23,7 @@ fn body_with(bytes: &[u8]) -> Option<String> {
         let file = File::options().read(true).custom_flags(O_NONBLOCK).open(format!("/dev/shm/{name}"));
         file.and_then(|mut file| file.read_to_end(&mut is)).map(|_| is)
     };
-    let has = |name: &String| read(name).is_ok_and(|is| is.get(64..) == Some(bytes));
+    let has = |name: &String| read(name).is_ok_and(|is| is.get(2048..) == Some(bytes));
     bodies().into_iter().find(has)
 }
 
@@ -215,6 +216,127 @@ fn l8_another_user() {
     for name in bodies() {
         let path = format!("/dev/shm/{name}");
         if std::fs::metadata(&path).is_ok_and(|is| is.len() == 0) {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn l8_a_signal_while_the_queue_is_full_leaves_no_body() {
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
+    let key = t.key();
+    t.bash(&format!("head -c 8192 /dev/zero | mqsend -c {key}; head -c 8192 /dev/zero | mqsend {key}")).run().ok();
+    for queue in [full(&t, "q"), key] {
+        let body = format!("for a full queue, {queue}");
+        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+            let sender = t.cmd("mqsend").args(["--spill=1", &queue, &body]).spawn();
+            wait_until("the body is there", || body_with(body.as_bytes()).is_some());
+            sender.wait_blocked();
+            sender.kill(signal);
+            assert_eq!(sender.output().status, 128 + signal as i32);
+            assert_eq!(body_with(body.as_bytes()), None);
+        }
+    }
+}
+
+/// A length without memory behind it costs its sender nothing, and would cost the receiver
+/// all he has.
+#[test]
+fn l8_a_sparse_body() {
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
+    let queue = empty(&t, "q");
+    send(&t, &["--spill=1", &queue, "a true body"]).ok();
+    let path = format!("/dev/shm/{}", body_with(b"a true body").expect("it is there"));
+    let mut reference = raw(&queue);
+    let good = std::fs::read(&path).unwrap();
+    for length in [1_u64 << 40, 1 << 30, 12] {
+        reference[48..56].copy_from_slice(&length.to_ne_bytes());
+        std::fs::write(&path, [&reference[..], &good[64..2048]].concat()).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(2048 + length).unwrap();
+        t.cmd("mqsend").args([&queue]).stdin(&reference[..]).run().ok();
+        let out = t.cmd("mqrecv").args(["--drain", &queue]).run();
+        // The last one is within its page, and no lie.
+        let (status, size) = if length == 12 { (0, 12) } else { (8, 0) };
+        assert_eq!((out.status, out.stdout.len()), (status, size), "{out:?}");
+        assert_eq!(out.stderr.contains("has no memory behind its length"), size == 0, "{out:?}");
+    }
+    assert!(std::fs::metadata(&path).is_err());
+}
+
+#[test]
+fn l8_a_dead_letter_has_its_body() {
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
+    for queue in both(&t) {
+        let dead = empty(&t, "dead");
+        let body = format!("a body that nobody wants, longer than sixty-four bytes, of {queue}");
+        send(&t, &["--spill=1", &queue, &body]).ok();
+        let before = body_with(body.as_bytes());
+        let serve = || {
+            let out = t.cmd("mqserve").args(["--retry", "0", "--dead", &dead, "--drain", &queue, "--", "false"]).run();
+            assert!(out.success() && out.stderr.contains("a message went to"), "{out:?}");
+        };
+        serve();
+        let after = body_with(body.as_bytes());
+        // It is the dead-letter queue's own.
+        assert!(after.is_some() && after != before);
+        assert_eq!(drain(&t, &dead), format!("{body}\n"));
+        assert_eq!(body_with(body.as_bytes()), None);
+        // What fits goes as any other.
+        send(&t, &["--spill=1", &queue, "short"]).ok();
+        serve();
+        assert_eq!(raw(&dead), b"short");
+        assert_eq!(body_with(b"short"), None);
+    }
+}
+
+#[test]
+fn l8_whoever_may_read_the_queue_may_read_the_body() {
+    let Some(t) = Test::with(&["POSIX queues"]) else { return };
+    if !t.second_user() {
+        return;
+    }
+    let sysv = t.key();
+    let to = |user: u32, command: &str| {
+        t.bash(&format!("cd /; setpriv --reuid {user} --regid {user} --clear-groups {command}")).run()
+    };
+    for (word, make, posix) in [("q", "--max-messages 2 --message-size 64", true), ("", "", false)] {
+        let queue = if posix { t.queue(word) } else { sysv.clone() };
+        let make = |mode: &str, owner: &str| {
+            t.bash(&format!("mqsend -x -m {mode} {make} {queue} </dev/null; ipcset --owner {owner} mq:{queue}"))
+                .run()
+                .ok();
+        };
+        let remove = || t.bash(&format!("ipcunlink mq:{queue}")).run().ok();
+        let body = format!("body for {queue}");
+        let there = || body_with(body.as_bytes()).map(|name| format!("/dev/shm/{name}"));
+        // Sender, mode and owner of the queue; who reads, and who does not.
+        for (sender, mode, owner, reader, other) in [
+            (0, "640", ":65534", 65534, 65533),
+            (0, "600", "65534:65534", 65534, 65533),
+            (65533, "622", "65534:65534", 65534, 65532),
+            (65533, "642", "0:65534", 65534, 65532),
+            (65533, "666", "0:0", 65534, 0),
+        ] {
+            make(mode, owner);
+            let case = format!("{queue} {sender} {mode} {owner}");
+            to(sender, &format!("mqsend --spill=1 {queue} '{body}'")).ok();
+            let path = there().unwrap();
+            if other != 0 {
+                to(other, &format!("cat {path}")).fails(1);
+            }
+            let out = to(reader, &format!("mqrecv {queue}"));
+            assert_eq!(String::from_utf8_lossy(&out.stdout), body, "{case}: {out:?}");
+            // He may remove his own alone; what he may write he empties.
+            match there() {
+                None => assert_eq!(out.status, 0, "{case}"),
+                Some(path) => assert!(out.status == 5 && std::fs::remove_file(path).is_ok(), "{case}: {out:?}"),
+            }
+            remove();
+        }
+    }
+    for name in bodies() {
+        let path = format!("/dev/shm/{name}");
+        if std::fs::metadata(&path).is_ok_and(|is| is.len() == 0 && [0, 65533].contains(&is.uid())) {
             std::fs::remove_file(path).unwrap();
         }
     }

@@ -19,8 +19,8 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -293,16 +293,21 @@ impl Test {
     /// Remove what this test has made, but for what lies in its directory.
     pub fn clear(&self) {
         for name in entries("/dev/shm").into_iter().filter(|name| name.contains(&self.prefix)) {
-            let path = Path::new("/dev/shm").join(name);
+            let path = Path::new("/dev/shm").join(&name);
             let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
         }
-        // A claim says which queue it is of.
-        for name in entries("/dev/shm").into_iter().filter(|name| name.starts_with("ipcutils.claim.")) {
-            let path = Path::new("/dev/shm").join(name);
-            let content = std::fs::read(&path).unwrap_or_default();
+        // A claim and a body say which queue they are of.
+        let begins = |name: &String| ["ipcutils.claim.", "ipcutils.body."].iter().any(|begin| name.starts_with(begin));
+        for name in entries("/dev/shm").into_iter().filter(begins) {
+            let path = Path::new("/dev/shm").join(&name);
+            // It may be a FIFO by now.
+            let file = std::fs::File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(&path);
+            let mut content = Vec::new();
+            let _ = file.and_then(|file| file.take(2048).read_to_end(&mut content));
             let keys = self.keys.borrow();
             let mut own = keys.iter().map(|key| format!("key:0x{key:08x}")).chain([self.name("")]);
-            if content.get(64..).is_some_and(|address| own.any(|own| address.starts_with(own.as_bytes()))) {
+            let at = if name.starts_with("ipcutils.claim.") { 64 } else { 88 };
+            if content.get(at..).is_some_and(|address| own.any(|own| address.starts_with(own.as_bytes()))) {
                 let _ = std::fs::remove_file(path);
             }
         }

@@ -1,5 +1,8 @@
 //! What the tests of mqsend and mqrecv share.
 
+use nix::mqueue::{MQ_OFlag, mq_close, mq_getattr, mq_open, mq_receive};
+use nix::sys::stat::Mode;
+
 use super::{Output, Running, Test};
 
 /// All queues of a user share one limit of bytes, so those of the tests are small.
@@ -33,6 +36,17 @@ pub fn full(t: &Test, word: &str) -> String {
 #[track_caller]
 pub fn drain(t: &Test, queue: &str) -> String {
     String::from_utf8(recv(t, &["-l", "--drain", queue]).ok()).unwrap()
+}
+
+/// What is in a POSIX queue next, as a program gets it that knows nothing of our forms.
+#[track_caller]
+pub fn raw(queue: &str) -> Vec<u8> {
+    let opened = mq_open(queue, MQ_OFlag::O_RDONLY | MQ_OFlag::O_NONBLOCK, Mode::empty(), None).unwrap();
+    let mut message = vec![0; mq_getattr(&opened).unwrap().msgsize() as usize];
+    let length = mq_receive(&opened, &mut message, &mut 0).unwrap();
+    mq_close(opened).unwrap();
+    message.truncate(length);
+    message
 }
 
 /// One that has begun to wait.

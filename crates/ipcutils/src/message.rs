@@ -104,15 +104,8 @@ impl<'fd> Output<'fd> {
     pub fn put(&mut self, address: &Address, body: &[u8], number: i64) -> Result<()> {
         let sysv = matches!(address, Address::SysV(_));
         let whole = body.len();
-        let cut = self.longest.and_then(|(longest, io)| Some((whole.checked_sub(longest).filter(|&cut| cut > 0)?, io)));
-        let body = &body[..whole - cut.map_or(0, |(cut, _)| cut)];
-        if let Some(io) = self.told {
-            let kind = if sysv { "type" } else { "priority" };
-            io.warn(format_args!("{address}: {kind} {number}, {whole} bytes"));
-        }
-        if let Some((cut, io)) = cut {
-            io.warn(format_args!("{address}: a message of {whole} bytes, of which {cut} were cut"));
-        }
+        let cut = self.tell(address, whole, number);
+        let body = &body[..whole - cut];
         match self.format {
             Format::Raw => self.buffer.extend_from_slice(body),
             Format::Ended(end) => {
@@ -126,7 +119,7 @@ impl<'fd> Output<'fd> {
                     priority: (!sysv).then_some(number),
                     r#type: sysv.then_some(number),
                     length: whole,
-                    cut: cut.map(|(cut, _)| cut),
+                    cut: Some(cut).filter(|&cut| cut > 0),
                     body: text,
                     base64: text.is_none().then(|| base64::engine::general_purpose::STANDARD.encode(body)),
                 };
@@ -139,29 +132,65 @@ impl<'fd> Output<'fd> {
         if self.buffer.len() >= Self::ENOUGH || self.ends.len() >= Self::MANY { self.flush() } else { Ok(()) }
     }
 
-    /// Add the body that a reference tells of, and use it up when it is written. What is
-    /// wrong with it is said: the next message may be a good one.
+    /// Say what is to be said of a message of this length. Returns how many bytes of it are
+    /// cut.
+    fn tell(&self, address: &Address, whole: usize, number: i64) -> usize {
+        let cut = self.longest.map_or(0, |(longest, _)| whole.saturating_sub(longest));
+        if let Some(io) = self.told {
+            let kind = if matches!(address, Address::SysV(_)) { "type" } else { "priority" };
+            io.warn(format_args!("{address}: {kind} {number}, {whole} bytes"));
+        }
+        if let (1.., Some((_, io))) = (cut, self.longest) {
+            io.warn(format_args!("{address}: a message of {whole} bytes, of which {cut} were cut"));
+        }
+        cut
+    }
+
+    /// Write the body that a reference tells of, and use it up. What is wrong with it is
+    /// said, and false returned: the next message may be a good one.
     ///
     /// # Errors
     /// Those of [`Output::flush`].
-    pub fn put_body(&mut self, address: &Address, body: Result<Body>, number: i64) -> Result<()> {
-        let bytes = body.and_then(|body| Ok((body.read()?, body)));
-        let (bytes, body) = match bytes {
-            Ok(read) => read,
-            Err(error) => {
-                let io = self.io;
-                self.failed.push(io.fail(&error, &[format!("a reference to it was in {address}")]));
-                return Ok(());
-            }
+    pub fn put_body(&mut self, address: &Address, body: Result<Body>, number: i64) -> Result<bool> {
+        let body = match body {
+            Ok(body) => body,
+            Err(error) => return Ok(self.refuse(address, &error)),
         };
-        self.put(address, &bytes, number)?;
+        match self.format {
+            Format::Json => match body.read() {
+                Ok(bytes) => self.put(address, &bytes, number)?,
+                Err(error) => return Ok(self.refuse(address, &error)),
+            },
+            Format::Raw | Format::Ended(_) => {
+                self.flush()?;
+                self.hold()?;
+                let whole = usize::try_from(body.length()).unwrap_or(usize::MAX);
+                let wanted = whole - self.tell(address, whole, number);
+                if let Err(mut error) = body.copy_to(self.fd, wanted as u64, self.signals.as_ref()) {
+                    if error.kind == ErrorKind::Unexpected {
+                        return Ok(self.refuse(address, &error));
+                    }
+                    error.problem += &format!("; the message stays in shm:{}", body.label());
+                    return Err(error);
+                }
+                if let Format::Ended(end) = self.format {
+                    self.buffer.push(end);
+                }
+            }
+        }
         self.flush()?;
         if self.taken
             && let Err(error) = body.remove()
         {
-            self.failed.push(self.io.fail(&error, &[]));
+            self.failed.push(self.io.fail(&error, &["the message was received, and its body stays".to_owned()]));
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Say why a message cannot be written. Returns false.
+    pub fn refuse(&mut self, address: &Address, error: &Error) -> bool {
+        self.failed.push(self.io.fail(error, &[format!("a message of {address} is not written")]));
+        false
     }
 
     /// The statuses of bodies that could not be written.

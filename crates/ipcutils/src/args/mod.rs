@@ -192,11 +192,6 @@ impl NewQueue {
         Ok(None)
     }
 
-    /// The permission bits of a queue that was opened so.
-    pub fn mode_of(&self, queue: &Queue) -> u32 {
-        queue.existing_mode().or(self.mode.map(Mode::bits)).unwrap_or(Mode::PRIVATE.bits())
-    }
-
     /// Say if a queue that exists is not as it was to be made.
     pub fn report_existing(&self, io: &Io<'_>, address: &Address, queue: &Queue) {
         if self.mode.is_none() && self.max_messages.is_none() && self.message_size.is_none() {

@@ -3,7 +3,7 @@
 use libipc::address::Form;
 use libipc::mq::{self, Direction, OpenOptions, Queue, Select};
 use libipc::process::signals::Interrupting;
-use libipc::rpc::Body;
+use libipc::rpc::{self, Body};
 use libipc::wait::{Timeout, Wait};
 use libipc::{Address, Error, ErrorKind, Hint, Kind, Result};
 
@@ -165,7 +165,9 @@ impl Args {
         while done < wanted {
             let select = self.select(done);
             output.hold()?;
-            if !self.receive_now(queues, select, &mut at_once, output)? {
+            let written = if let Some(written) = self.receive_now(queues, select, &mut at_once, output)? {
+                written
+            } else {
                 // Written before blocking: taken messages must not sit in our buffer.
                 output.flush()?;
                 if self.drain {
@@ -178,7 +180,7 @@ impl Args {
                         }
                         let (message, number) = queue.receive(select, wait)?;
                         output.hold()?;
-                        put(output, &self.address[0], message, number)?;
+                        put(output, &self.address[0], message, number)?
                     }
                     // Waiting takes no message: another process may take it first.
                     queues => {
@@ -186,37 +188,45 @@ impl Args {
                         continue;
                     }
                 }
-            }
+            };
             wait.reset();
-            done += 1;
+            // The next message is taken for one that cannot be written. A copy is counted by
+            // its place.
+            if written || self.peek {
+                done += 1;
+            }
         }
         Ok(())
     }
 
     /// Receive a message without waiting, from the first queue of the command line that
-    /// has one. Returns whether one had.
+    /// has one. Returns whether it was written, if one had.
     fn receive_now(
         &self,
         queues: &mut [Queue],
         select: Select,
         at_once: &mut Wait,
         output: &mut Output<'_>,
-    ) -> Result<bool> {
+    ) -> Result<Option<bool>> {
         for (queue, address) in queues.iter_mut().zip(&self.address) {
             match queue.receive(select, at_once) {
-                Ok((message, number)) => return put(output, address, message, number).map(|()| true),
+                Ok((message, number)) => return put(output, address, message, number).map(Some),
                 Err(error) if error.kind == ErrorKind::Busy => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(false)
+        Ok(None)
     }
 }
 
-/// Write a message, or the body that it tells of.
-fn put(output: &mut Output<'_>, address: &Address, message: &[u8], number: i64) -> Result<()> {
+/// Write a message, or the body that it tells of; false if that cannot be.
+fn put(output: &mut Output<'_>, address: &Address, message: &[u8], number: i64) -> Result<bool> {
+    if rpc::is_call(message) {
+        let problem = "has a call of mqcall, which waits for an answer of mqserve";
+        return Ok(output.refuse(address, &Error::new(ErrorKind::Unexpected, address, problem)));
+    }
     match Body::of(message) {
         Some(body) => output.put_body(address, body, number),
-        None => output.put(address, message, number),
+        None => output.put(address, message, number).map(|()| true),
     }
 }

@@ -9,7 +9,7 @@ use libipc::address::Form;
 use libipc::fs::input::Input;
 use libipc::mq::{Create, Direction, LARGEST_PRIORITY, OpenOptions, Queue, longer_than_any, longest_message};
 use libipc::process::signals::Deferred;
-use libipc::rpc::{is_reference, send_spilled};
+use libipc::rpc::{is_envelope, send_spilled};
 use libipc::wait::Wait;
 use libipc::{Address, Discard, Error, ErrorKind, Kind, Result};
 
@@ -84,8 +84,7 @@ impl Tool for Args {
                 queue.check_linked()?;
             }
             if self.spills(queue, message) {
-                let mode = self.create.mode_of(queue);
-                send_spilled(queue, mode, message, number, &mut wait)?;
+                send_spilled(queue, message, number, &mut wait)?;
             } else {
                 queue.send(message, number, &mut wait)?;
             }
@@ -125,9 +124,9 @@ impl Args {
     }
 
     /// Whether a message does not go through the queue itself. What looks like a
-    /// reference and is none must not be taken for one.
+    /// reference or a call must not be taken for one.
     fn spills(&self, queue: &Queue, message: &[u8]) -> bool {
-        let long = |most: u64| message.len() as u64 > most.min(queue.largest() as u64) || is_reference(message);
+        let long = |most: u64| message.len() as u64 > most.min(queue.largest() as u64) || is_envelope(message);
         self.spill.is_some_and(long)
     }
 

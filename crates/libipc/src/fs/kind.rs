@@ -19,6 +19,10 @@ pub(crate) const LOCK_MAGIC: [u8; 8] = *b"\x89ipclock";
 /// The first bytes of a claim's object: ipcutils-message(5).
 pub(crate) const CLAIM_MAGIC: [u8; 8] = *b"\x89ipclaim";
 
+/// The first bytes of the body of a message, and of the reference to it:
+/// ipcutils-message(5).
+pub(crate) const BODY_MAGIC: [u8; 8] = *b"\x89ipcbody";
+
 /// How the name of a semaphore's file begins: sem_overview(7).
 pub(crate) const SEMAPHORE: &[u8] = b"sem.";
 

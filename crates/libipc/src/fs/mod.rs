@@ -9,6 +9,7 @@
 //! | `temporary` | names that exist for an instant, and their sweep |
 //! | `byte_lock` | locks that the kernel holds on bytes of a file |
 //! | `kind` | what an object is: segment, ring, lock or semaphore |
+//! | `readers` | a file that those may read who may read another object |
 //! | `space`, `watch` | reserved space; names that appear |
 //! | `copy`, `input` | bytes from one descriptor to another |
 
@@ -18,6 +19,7 @@ pub(crate) mod draft;
 pub(crate) mod entry;
 pub mod input;
 pub(crate) mod kind;
+pub(crate) mod readers;
 pub(crate) mod removal;
 pub(crate) mod space;
 pub(crate) mod temporary;

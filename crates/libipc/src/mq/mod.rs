@@ -17,6 +17,7 @@ use crate::base::address::{Address, Api, Kind};
 use crate::base::discard::Discard;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::wait::{Backoff, Wait};
+use crate::fs::readers::Readers;
 
 mod options;
 mod place;
@@ -186,6 +187,14 @@ impl Queue {
         match &self.0 {
             Inner::Posix(queue) => Some(queue.descriptor()),
             Inner::SysV(_) => None,
+        }
+    }
+
+    /// Who may read from it.
+    pub(crate) fn readers(&self) -> Result<Readers> {
+        match &self.0 {
+            Inner::Posix(queue) => queue.readers(),
+            Inner::SysV(queue) => queue.readers(),
         }
     }
 

@@ -22,6 +22,7 @@ use crate::base::sysctl;
 use crate::base::text::printable;
 use crate::base::wait::Wait;
 use crate::fs::entry::RACES;
+use crate::fs::readers::Readers;
 use crate::process::signals::with_signals_blocked;
 use crate::sys::alloc;
 use crate::sys::lease::Lease;
@@ -116,6 +117,10 @@ impl Queue {
     pub(super) fn existing_mode(&self) -> Option<u32> {
         let stat = (!self.new).then(|| fstat(&self.fd).ok()).flatten()?;
         Some(stat.st_mode & 0o777)
+    }
+
+    pub(super) fn readers(&self) -> Result<Readers> {
+        fstat(&self.fd).map(|stat| Readers::of_file(&stat)).map_err(|errno| Error::errno(&self.label, errno))
     }
 
     pub(super) fn message_size(&self) -> usize {

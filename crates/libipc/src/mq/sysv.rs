@@ -12,6 +12,7 @@ use crate::base::mode::{Permissions, not_set};
 use crate::base::owner::Owners;
 use crate::base::sysctl;
 use crate::base::wait::{Backoff, Wait};
+use crate::fs::readers::Readers;
 use crate::sys;
 use crate::sys::msg::{Buffer, MSG_COPY};
 
@@ -92,6 +93,12 @@ impl Queue {
     pub(super) fn existing_mode(&self) -> Option<u32> {
         let stat = (!self.new).then(|| stat(self.id).ok()).flatten()?;
         Some(u32::from(stat.msg_perm.mode) & 0o777)
+    }
+
+    pub(super) fn readers(&self) -> Result<Readers> {
+        let perm = stat(self.id).map_err(|_| Error::errno(&self.address, Errno::EIDRM))?.msg_perm;
+        let mode = u32::from(perm.mode) & 0o777;
+        Ok(Readers { users: [perm.uid, perm.cuid], groups: [perm.gid, perm.cgid], mode })
     }
 
     pub(super) fn largest(&self) -> usize {

@@ -4,11 +4,9 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use nix::libc::{SIGKILL, SIGTERM};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::answer::{Caller, Callers, Reached};
 use super::body::{self, Body};
@@ -16,7 +14,7 @@ use super::claim::Claim;
 use super::envelope::{Envelope, SIZE};
 use super::filter::{Exchanged, Filter, GRACE};
 use super::report::{Reason, Watch};
-use crate::base::error::{Error, ErrorKind, Result, errno_of};
+use crate::base::error::{ErrorKind, Result};
 use crate::base::wait::Deadline;
 use crate::process::command::{Child, End, Running};
 use crate::process::signals::{Came, Requests};
@@ -138,6 +136,7 @@ impl Attempt<'_> {
             Ok(body) => body,
             // Its server died between the removal of the body and that of the claim.
             Err(error) if error.kind == ErrorKind::Missing && claim.attempts() > 0 => return Ok(Verdict::Done),
+            Err(error) if error.kind == ErrorKind::NoRoom => return Err(error),
             Err(error) => return Ok(Verdict::Refused(Reason::NoBody(error))),
         };
         let verdict = self.run_with(claim, body.as_ref(), (caller.as_ref(), fds, follows), (signals, stop), watch)?;
@@ -160,6 +159,7 @@ impl Attempt<'_> {
         if self.lines {
             let line = match fds {
                 Some([input, ..]) => read_line(File::from(input)),
+                None if body.is_some_and(|body| body.length() > LONGEST_LINE) => Ok(Err(TOO_LONG)),
                 None if body.is_some() => body.map_or(Ok(Vec::new()), Body::read).map(Ok),
                 None if follows => claim.message().map(|mut message| message.split_off(SIZE)).map(Ok),
                 None => claim.message().map(Ok),
@@ -173,7 +173,7 @@ impl Attempt<'_> {
         let input = match (caller, body) {
             (Some(_), _) if follows => Some(claim.input(SIZE)?),
             (Some(_), _) => None,
-            (None, Some(body)) => Some(input_of(&body.read()?)?),
+            (None, Some(body)) => Some(body.input()?),
             (None, None) => Some(claim.input(0)?),
         };
         self.run_command(claim, input, (caller, fds), signals, stop)
@@ -352,23 +352,16 @@ impl Attempt<'_> {
     }
 }
 
-/// A copy of a body, as a file to read from its beginning.
-fn input_of(bytes: &[u8]) -> Result<File> {
-    let failed = |errno| Error::errno("memory for a command's input", errno);
-    let input = File::from(memfd_create("message", MFdFlags::MFD_CLOEXEC).map_err(failed)?);
-    input.write_all_at(bytes, 0).map_err(|error| failed(errno_of(&error)))?;
-    Ok(input)
-}
-
 /// The longest line that is read of a caller.
 const LONGEST_LINE: u64 = 64 * 1024 * 1024;
+const TOO_LONG: &str = "it is longer than 64 MiB, and the command answers lines";
 
 /// The request of a caller, as a line.
 fn read_line(input: File) -> Result<std::result::Result<Vec<u8>, &'static str>> {
     let mut line = Vec::new();
     match input.take(LONGEST_LINE + 1).read_to_end(&mut line) {
         Ok(_) if line.len() as u64 <= LONGEST_LINE => Ok(Ok(line)),
-        Ok(_) => Ok(Err("it is longer than 64 MiB, and the command answers lines")),
+        Ok(_) => Ok(Err(TOO_LONG)),
         Err(_) => Ok(Err("its caller has no request that can be read")),
     }
 }

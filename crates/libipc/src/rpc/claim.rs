@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,6 +19,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode as Bits, fstat};
 use nix::unistd::{Whence, ftruncate, geteuid, lseek};
 
+use super::of::{self, Of};
 use crate::base::address::{Name, PosixName};
 use crate::base::error::{Error, ErrorKind, Result, errno_of};
 use crate::base::mode::Mode;
@@ -50,15 +51,8 @@ const ATTEMPTS_AT: usize = 20;
 const LENGTH_AT: usize = 24;
 /// When it was taken: nanoseconds since 1970.
 const SINCE_AT: usize = 32;
-/// The inode of the IPC namespace of the queue.
-const NAMESPACE_AT: usize = 40;
-/// The process that owns it, as it said itself.
-const PID_AT: usize = 48;
-/// Whether the queue is one of System V.
-const SYSV_AT: usize = 52;
-/// The length of the queue's address, and the address.
-const ADDRESS_LENGTH_AT: usize = 56;
-const ADDRESS_AT: usize = 64;
+/// The queue, to the number.
+const OF_AT: usize = 40;
 /// The priority or type, then the message.
 const NUMBER_AT: usize = MESSAGE_AT - Place::HEAD;
 const MESSAGE_AT: usize = 2048;
@@ -70,21 +64,6 @@ const TAKEN: u32 = 1;
 
 /// Attempts of a message that is not to be tried again.
 const SPENT: u32 = u32::MAX;
-
-/// The queue that a claim is of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Of {
-    pub(super) address: String,
-    pub(super) sysv: bool,
-    namespace: u64,
-}
-
-impl Of {
-    pub(super) fn new(address: String, sysv: bool) -> Self {
-        let namespace = std::fs::metadata("/proc/self/ns/ipc").map_or(0, |namespace| namespace.ino());
-        Of { address, sysv, namespace }
-    }
-}
 
 /// A claim that this process owns.
 #[derive(Debug)]
@@ -173,7 +152,7 @@ impl Claim {
         self.memory.store32(STATE_AT, TAKEN, Ordering::Release);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
         self.memory.store(SINCE_AT, now, Ordering::Relaxed);
-        self.memory.store32(PID_AT, std::process::id(), Ordering::Relaxed);
+        self.memory.store32(OF_AT + of::PID, std::process::id(), Ordering::Relaxed);
     }
 
     /// The length of a message that was cut is this, and it has not been tried.
@@ -330,7 +309,8 @@ fn orphan(entry: Entry, of: &Of) -> Result<Option<Claim>> {
     claim.object.file().read_exact_at(&mut is, 0).map_err(|error| claim.entry.errno(errno_of(&error)))?;
     // All but what changes.
     let same = |range: std::ops::Range<usize>| is[range.clone()] == expected[range];
-    Ok((same(0..STATE_AT) && same(NAMESPACE_AT..PID_AT) && same(SYSV_AT..NUMBER_AT)).then_some(claim))
+    let (pid, sysv) = (OF_AT + of::PID, OF_AT + of::SYSV);
+    Ok((same(0..STATE_AT) && same(OF_AT..pid) && same(sysv..NUMBER_AT)).then_some(claim))
 }
 
 /// What a claim without an owner has in it; one that is empty is removed.
@@ -361,14 +341,8 @@ fn header(of: &Of) -> Vec<u8> {
     put(0, &CLAIM_MAGIC);
     put(VERSION_AT, &VERSION.to_ne_bytes());
     put(ORDER_AT, &ORDER.to_ne_bytes());
-    put(NAMESPACE_AT, &of.namespace.to_ne_bytes());
-    put(PID_AT, &std::process::id().to_ne_bytes());
-    put(SYSV_AT, &u32::from(of.sysv).to_ne_bytes());
-    // An address is a name of 255 bytes, each of which may be written as four.
-    let address = &of.address.as_bytes()[..of.address.len().min(NUMBER_AT - ADDRESS_AT)];
-    put(ADDRESS_LENGTH_AT, &(address.len() as u64).to_ne_bytes());
-    put(ADDRESS_AT, address);
     put(NUMBER_AT, &[0xff; Place::HEAD]);
+    of.put(&mut header[OF_AT..NUMBER_AT]);
     header
 }
 
@@ -389,17 +363,17 @@ mod tests {
             (ATTEMPTS_AT, "4", "attempts"),
             (LENGTH_AT, "8", "length"),
             (SINCE_AT, "8", "since"),
-            (NAMESPACE_AT, "8", "namespace"),
-            (PID_AT, "4", "pid"),
-            (SYSV_AT, "4", "System V"),
-            (ADDRESS_LENGTH_AT, "8", "length of the address"),
-            (ADDRESS_AT, "1976", "address"),
+            (OF_AT, "8", "namespace"),
+            (OF_AT + of::PID, "4", "pid"),
+            (OF_AT + of::SYSV, "4", "System V"),
+            (OF_AT + of::LENGTH, "8", "length of the address"),
+            (OF_AT + of::ADDRESS, "1976", "address"),
             (NUMBER_AT, "8", "number"),
             (MESSAGE_AT, "any", "message"),
         ] {
             let row = page.lines().any(|line| line.starts_with(&format!(".It {at} Ta {size} Ta")));
             assert!(row, "no row for {of} at {at}");
         }
-        assert_eq!(ADDRESS_AT + 1976, NUMBER_AT);
+        assert_eq!(OF_AT + of::ADDRESS + 1976, NUMBER_AT);
     }
 }

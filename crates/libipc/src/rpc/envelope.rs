@@ -48,6 +48,11 @@ pub(super) fn number_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]))
 }
 
+/// Whether a message begins as a call.
+pub fn is_call(message: &[u8]) -> bool {
+    message.starts_with(&MAGIC)
+}
+
 /// The time on CLOCK_MONOTONIC.
 fn now() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
@@ -105,7 +110,7 @@ impl Envelope {
     /// Read the beginning of a message of this length, if that is known. None if it is
     /// none of a call; an error says in which way it is corrupt.
     pub(super) fn decode(beginning: &[u8], length: Option<usize>) -> Option<std::result::Result<Self, &'static str>> {
-        if !beginning.starts_with(&MAGIC) {
+        if !is_call(beginning) {
             return None;
         }
         Some(Self::decode_body(beginning, length))

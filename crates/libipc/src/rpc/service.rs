@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
-use super::claim::Of;
+use super::of::Of;
 use super::tickets::Tickets;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::wait::Timeout;

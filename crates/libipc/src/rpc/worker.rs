@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::attempt::{Attempt, Verdict, cut_call, cut_reference, is_call};
+use super::body::send_on;
 use super::claim::{Claim, Found, next_orphan};
 use super::report::{Event, Reason, Watch};
 use super::service::Service;
@@ -312,7 +313,7 @@ impl<'a, 'o> Worker<'a, 'o> {
 fn send(dead: &mut Queue, claim: &Claim) -> Result<()> {
     let (least, most) = if dead.id().is_some() { (1, i64::MAX) } else { (0, LARGEST_PRIORITY.into()) };
     dead.check_linked()?;
-    dead.send(&claim.message()?, claim.number().clamp(least, most), &mut Wait::new(Timeout::Now))?;
+    send_on(dead, &claim.message()?, claim.number().clamp(least, most), &mut Wait::new(Timeout::Now))?;
     // Nobody receives from a queue that has lost its name meanwhile.
     dead.check_linked()
 }
