@@ -58,7 +58,7 @@ fn l5_a_command_that_answers_lines_and_does_not() {
         let script = "while read -r line; do case $line in
             end) exit 3 ;; kill) kill -9 $$ ;; silent) exec 1>&-; exit ;; late) sleep 1000 ;; two) printf '1\\n2\\n' ;;
             *) echo \"$line\" ;; esac; done";
-        let server = serve(&t, &["-l", "--timeout", ".2", &queue], script).spawn();
+        let server = serve(&t, &["-l", "--timeout", "4", &queue], script).spawn();
         for (line, status) in [("end", 3), ("kill", 137), ("silent", 1), ("late", 124), ("two", 1)] {
             let output = calls(&t, &queue, line);
             assert_eq!((output.status, &*output.stdout), (status, &b""[..]), "{line}: {output:?}");
